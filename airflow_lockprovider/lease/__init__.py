@@ -1,0 +1,73 @@
+"""Leases kept in a database: the core of airflow_lockprovider. It knows no Airflow and needs the standard library only.
+
+engine = connect("postgresql://…")
+engine.init_schema()
+with engine.hold("dwh.sales") as lease:
+    with engine.fenced(lease) as cursor:
+        cursor.execute("insert into …")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from airflow_lockprovider.lease.engine import LeaseEngine
+from airflow_lockprovider.lease.errors import (
+    ConfigurationError,
+    LeaseLost,
+    LeaseWaitTimeout,
+    LockProviderError,
+    SchemaOutdated,
+    StoreUnavailable,
+)
+from airflow_lockprovider.lease.keeper import Keeper
+from airflow_lockprovider.lease.lock import Lock
+from airflow_lockprovider.lease.model import Busy, Lease, Waiter
+from airflow_lockprovider.lease.settings import LeaseSettings
+from airflow_lockprovider.lease.store import Store
+
+__all__ = [
+    "Busy",
+    "ConfigurationError",
+    "Keeper",
+    "Lease",
+    "LeaseEngine",
+    "LeaseLost",
+    "LeaseSettings",
+    "LeaseWaitTimeout",
+    "Lock",
+    "LockProviderError",
+    "SchemaOutdated",
+    "StoreUnavailable",
+    "Waiter",
+    "connect",
+]
+
+_CONNECT = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "target_session_attrs": "read-write",
+}
+
+
+def connect(
+    dsn: str, dialect: str = "postgres", schema: str = "lockprovider", settings: LeaseSettings | None = None
+) -> LeaseEngine:
+    """An engine over a database, without Airflow.
+
+    ``dsn`` is a libpq connection string or URI. Nothing is opened before the first verb. Needs psycopg or psycopg2.
+    """
+    if dialect != "postgres":
+        raise ConfigurationError(f"dialect={dialect!r} is unknown: use 'postgres'")
+
+    def open_connection() -> Any:
+        try:
+            driver = import_module("psycopg")
+        except ImportError:
+            driver = import_module("psycopg2")
+        return driver.connect(dsn, **_CONNECT)
+
+    return LeaseEngine(Store(open_connection, schema=schema, dialect=dialect), settings)

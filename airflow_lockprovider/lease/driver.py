@@ -1,0 +1,131 @@
+"""What differs between database drivers. The engine speaks DB-API; this is the rest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from airflow_lockprovider.lease.errors import (
+    ConfigurationError,
+    LeaseLost,
+    LockProviderError,
+    SchemaOutdated,
+    StoreError,
+    StoreUnavailable,
+)
+
+Connection = Any
+"""A DB-API connection: psycopg (3) or psycopg2. Drivers share no base class."""
+ConnectionFactory = Callable[[], Connection]
+
+log = logging.getLogger(__name__)
+
+_UNAVAILABLE = (
+    "08",  # connection exceptions
+    "25006",  # read-only transaction
+    "40",  # serialization failure, deadlock: the next try may pass
+    "53",  # out of connections, memory, disk
+    "55P03",  # lock_timeout: somebody else keeps the lock's row
+    "57",  # shutdown, cannot connect now, statement cancelled
+    "58",  # system error
+    "LP503",  # in recovery
+)
+_MISSING = ("3F000", "42883", "42P01", "42704")
+
+
+class LockMissing(LockProviderError):
+    """Internal: a lock has no row yet; declare it in a transaction of its own, then ask again."""
+
+
+class GuardDropped(StoreError):
+    """The connection broke inside a guarded transaction: nothing was committed."""
+
+
+def prepare(connection: Connection, *, autocommit: bool) -> Connection:
+    """Set a fresh connection up so that it works behind a pooler in transaction mode, without session state."""
+    connection.autocommit = autocommit
+    if hasattr(connection, "prepare_threshold"):
+        connection.prepare_threshold = None  # psycopg would prepare statements on a server it may not see again
+    return connection
+
+
+def execute(connection: Connection, sql: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Run one statement and return its rows by column name. Raises errors of this package (see `translated`)."""
+    with translated(), plain_cursor(connection) as cursor:
+        cursor.execute(sql, params)
+        if cursor.description is None:
+            return []
+        names: Sequence[str] = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+@contextmanager
+def plain_cursor(connection: Connection) -> Iterator[Any]:
+    """A cursor that yields tuples, whatever cursor class the connection was set up with."""
+    if hasattr(connection, "row_factory"):
+        from psycopg.rows import tuple_row
+
+        cursor = connection.cursor(row_factory=tuple_row)
+    elif hasattr(connection, "cursor_factory"):
+        from psycopg2.extensions import cursor as tuple_cursor
+
+        cursor = connection.cursor(cursor_factory=tuple_cursor)
+    else:
+        cursor = connection.cursor()
+    try:
+        yield cursor
+    finally:
+        cursor.close()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn a driver's error into one of ours; the driver's stays as the cause."""
+    try:
+        yield
+    except LockProviderError:
+        raise
+    except Exception as error:
+        if (ours := classify(error)) is None:
+            raise
+        raise ours from error
+
+
+def classify(error: BaseException) -> LockProviderError | None:
+    """The error of this package that a driver's error means; None if it is no error of a database driver."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if "Error" not in names or not names & {"DatabaseError", "InterfaceError"}:
+        return None
+    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
+    diagnostics = getattr(error, "diag", None)
+    text = getattr(diagnostics, "message_primary", None) or str(error).strip() or type(error).__name__
+    if hint := getattr(diagnostics, "message_hint", None):
+        text = f"{text}; {hint}"
+    if code == "LP001":
+        return ConfigurationError(text)
+    if code == "LP404":
+        return LockMissing(text)
+    if code == "LP409":
+        return LeaseLost(text)
+    if code == "42501":
+        return ConfigurationError(f"{text}: grant the role …_worker of the lock schema to this connection's user")
+    if code in _MISSING:
+        return SchemaOutdated(f"{text}: the tables or functions of the locks are missing, run: airflow locks init")
+    if code.startswith(_UNAVAILABLE) or (not code and names & {"OperationalError", "InterfaceError"}):
+        return StoreUnavailable(f"the database with the locks does not serve: {text}")
+    return StoreError(text)
+
+
+def is_broken(connection: Connection) -> bool:
+    """Whether the connection can not be used any more."""
+    return bool(getattr(connection, "broken", False) or getattr(connection, "closed", False))
+
+
+def close(connection: Connection) -> None:
+    """Close, whatever state it is in."""
+    try:
+        connection.close()
+    except Exception:
+        log.debug("closing a connection failed", exc_info=True)

@@ -1,0 +1,89 @@
+-- What the Python engine sends. A name, then one statement.
+
+-- name: init_lock
+-- Two people may run init at the same moment.
+select pg_advisory_xact_lock(hashtextextended('lockprovider init ' || :'schema', 0))
+
+-- name: installed
+select version, digest from :"schema".schema_version order by version desc limit 1
+
+-- name: record_version
+insert into :"schema".schema_version (version, digest) values (%(version)s, %(digest)s)
+on conflict (version) do update set digest = excluded.digest, applied_at = clock_timestamp()
+
+-- name: declare
+select :"schema".declare(%(lock_names)s::text[], %(capacity)s::integer)
+
+-- name: set_capacity
+select :"schema".set_capacity(%(lock_name)s, %(capacity)s::integer)
+
+-- name: try_acquire
+select * from :"schema".try_acquire(
+    %(lock_names)s::text[], %(owner_id)s, %(owner)s, %(ttl)s::float8, %(units)s::integer, %(capacity)s::integer,
+    %(shared)s::boolean, %(context)s::jsonb, %(skip_after)s::float8)
+
+-- name: enqueue
+select * from :"schema".enqueue(
+    %(lock_names)s::text[], %(owner_id)s, %(owner)s, %(units)s::integer, %(capacity)s::integer, %(shared)s::boolean,
+    %(priority)s::integer, %(context)s::jsonb)
+
+-- name: poll
+select * from :"schema".poll(%(session_id)s, %(tickets)s::bigint[], %(skip_after)s::float8)
+
+-- name: reserve
+select * from :"schema".reserve(%(ticket)s::bigint, %(session_id)s, %(handover_ttl)s::float8, %(skip_after)s::float8)
+
+-- name: confirm
+select * from :"schema".confirm(%(ticket)s::bigint, %(owner_id)s, %(ttl)s::float8, %(context)s::jsonb, %(skip_after)s::float8)
+
+-- name: withdraw
+select :"schema".withdraw(%(ticket)s::bigint, %(owner_id)s)
+
+-- name: renew
+select * from :"schema".renew(%(lock_names)s::text[], %(tokens)s::bigint[], %(owner_ids)s::text[], %(ttls)s::float8[])
+
+-- name: release
+select :"schema".release(%(lock_name)s, %(token)s::bigint, %(owner_id)s)
+
+-- name: revoke
+select * from :"schema".revoke(%(lock_name)s, %(actor)s, %(reason)s, %(token)s::bigint, %(terminate)s::boolean)
+
+-- name: pause
+select :"schema".pause(%(lock_name)s, %(actor)s, %(reason)s)
+
+-- name: resume
+select :"schema".resume(%(lock_name)s, %(actor)s)
+
+-- name: clean_up
+select :"schema".clean_up(%(prune_after)s::float8)
+
+-- name: guard
+select :"schema".guard(%(lock_name)s, %(token)s::bigint)
+
+-- name: still_held
+select :"schema".still_held(%(lock_name)s, %(token)s::bigint)
+
+-- name: leases
+select 'granted' as outcome, lock_name, token, owner_id, owner, units, shared, state, ttl,
+       extract(epoch from expires_at - clock_timestamp())::float8 as remaining, created_at, expires_at, context, ticket,
+       waited, 0 as "position", false as paused
+from :"schema".lease
+where (%(lock_name)s::text is null or lock_name = %(lock_name)s)
+  and (%(owner_id)s::text is null or owner_id = %(owner_id)s)
+  and state in ('held', 'reserved') and expires_at > clock_timestamp()
+order by lock_name, token
+
+-- name: queue
+select q.ticket, q.lock_name, q.owner_id, q.owner, q.units, q.shared, q.priority, q.created_at,
+       extract(epoch from q.waiting_for)::float8 as waited, q."position"::integer,
+       q.seen_at > clock_timestamp() - make_interval(secs => %(skip_after)s::float8) as alive
+from :"schema".lock_queue q
+where (%(lock_name)s::text is null or q.lock_name = %(lock_name)s)
+  and (%(owner_id)s::text is null or q.owner_id = %(owner_id)s)
+order by q.lock_name, q."position"
+
+-- name: history
+select at, lock_name, token, owner_id, owner, event, waited, held, actor, reason
+from :"schema".lease_event
+where (%(lock_name)s::text is null or lock_name = %(lock_name)s)
+order by event_id desc limit %(limit)s::integer

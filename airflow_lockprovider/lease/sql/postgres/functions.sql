@@ -1,0 +1,427 @@
+-- The verbs: one call each, on a connection in autocommit mode. They are the interface for people who use SQL alone.
+-- No client can stop halfway: whoever holds a lock's row holds it for one call.
+
+-- Make rows for locks that have none. Call it in a transaction of its own, before the first acquire.
+create function :"schema".declare(lock_names text[], capacity integer default null) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+begin
+    perform :"schema"._precheck();
+    perform :"schema"._check_request(lock_names, 'declare', coalesce(capacity, 1), 1);
+    insert into :"schema".lock (lock_name, capacity)
+    select name, coalesce(declare.capacity, 1) from unnest(lock_names) name order by name
+    on conflict do nothing;
+end $$;
+
+create function :"schema".set_capacity(lock_name text, capacity integer) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+begin
+    perform :"schema"._precheck();
+    perform :"schema"._check_request(array[lock_name], 'set_capacity', set_capacity.capacity, 1);
+    insert into :"schema".lock as k (lock_name, capacity) values (set_capacity.lock_name, set_capacity.capacity)
+    on conflict on constraint lock_pkey do update set capacity = excluded.capacity;
+    perform :"schema"._wake(set_capacity.lock_name);
+end $$;
+
+-- Get the locks now, or learn who has them. Never queues, and never overtakes a living queue.
+-- The same owner_id asking again gets the same grant, not a longer one.
+create function :"schema".try_acquire(
+    lock_names text[], owner_id text, owner text default null, ttl double precision default 120, units integer default 1,
+    capacity integer default null, shared boolean default false, context jsonb default '{}',
+    skip_after double precision default 10
+) returns setof :"schema".answer
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+declare
+    queued bigint;
+begin
+    perform :"schema"._precheck();
+    perform :"schema"._check_request(lock_names, owner_id, units, ttl);
+    perform :"schema"._open(lock_names, units, try_acquire.capacity);
+
+    if (select count(*) from :"schema".lease l
+        where l.lock_name = any (lock_names) and l.owner_id = try_acquire.owner_id and l.state = 'held') = cardinality(lock_names)
+    then
+        return query
+            select (:"schema"._granted(l)).* from :"schema".lease l
+            where l.lock_name = any (lock_names) and l.owner_id = try_acquire.owner_id and l.state = 'held'
+            order by l.lock_name;
+        return;
+    end if;
+
+    -- Who already stands in line keeps that place, and does not overtake.
+    select w.ticket into queued from :"schema".waiter w
+    where w.lock_name = any (lock_names) and w.owner_id = try_acquire.owner_id limit 1;
+    if found then
+        return query select * from :"schema".confirm(queued, owner_id, ttl, context, skip_after);
+        return;
+    end if;
+
+    return query select * from :"schema"._admit(
+        lock_names, owner_id, coalesce(owner, owner_id), units, shared, 0, null, null, 'held', ttl, null,
+        coalesce(context, '{}'), skip_after);
+end $$;
+
+-- Take a place in line. The same owner_id asking again gets the same ticket.
+create function :"schema".enqueue(
+    lock_names text[], owner_id text, owner text default null, units integer default 1, capacity integer default null,
+    shared boolean default false, priority integer default 0, context jsonb default '{}'
+) returns table (ticket bigint, created_at timestamptz, waited double precision)
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+#variable_conflict use_column
+declare
+    number bigint;
+begin
+    perform :"schema"._precheck();
+    perform :"schema"._check_request(lock_names, enqueue.owner_id, enqueue.units, 1);
+    perform :"schema"._open(lock_names, enqueue.units, enqueue.capacity);
+
+    select w.ticket into number from :"schema".waiter w
+    where w.owner_id = enqueue.owner_id and w.lock_name = any (lock_names) limit 1;
+    if number is null then
+        number := nextval((:'schema' || '.ticket')::regclass);
+        insert into :"schema".waiter (ticket, lock_name, owner_id, owner, units, shared, priority, context)
+        select number, name, enqueue.owner_id, coalesce(enqueue.owner, enqueue.owner_id), enqueue.units, enqueue.shared,
+               enqueue.priority, coalesce(enqueue.context, '{}')
+        from unnest(lock_names) name;
+    else
+        update :"schema".waiter w set seen_at = clock_timestamp() where w.ticket = number;
+    end if;
+
+    return query
+        select w.ticket, w.created_at, extract(epoch from clock_timestamp() - w.created_at)::double precision
+        from :"schema".waiter w where w.ticket = number order by w.lock_name limit 1;
+end $$;
+
+-- One plain look for all the waiters of one process: it shows that the process lives, and says for each ticket
+-- whether a try is worth it. try | wait | gone (consumed or withdrawn).
+create function :"schema".poll(session_id text, tickets bigint[], skip_after double precision default 10)
+returns table (ticket bigint, verdict text, "position" integer)
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+#variable_conflict use_column
+begin
+    perform :"schema"._precheck();
+    insert into :"schema".worker_session as s (session_id) values (poll.session_id)
+    on conflict on constraint worker_session_pkey do update set seen_at = clock_timestamp();
+    update :"schema".waiter w set worker_session = poll.session_id, seen_at = clock_timestamp()
+    where w.ticket = any (poll.tickets) and w.worker_session is distinct from poll.session_id;
+
+    return query
+        with line as (
+            select w.ticket,
+                   max(:"schema"._ahead(w.lock_name, w.ticket, w.priority, w.shared, w.owner_id, skip_after)) as ahead,
+                   bool_and(not k.paused and :"schema"._fits(w.lock_name, w.units, w.shared, true)) as open
+            from :"schema".waiter w join :"schema".lock k on k.lock_name = w.lock_name
+            where w.ticket = any (poll.tickets)
+            group by w.ticket
+        )
+        select t.number, case when line.ticket is null then 'gone' when line.ahead = 0 and line.open then 'try' else 'wait' end,
+               coalesce(line.ahead, 0)
+        from unnest(poll.tickets) t(number) left join line on line.ticket = t.number;
+end $$;
+
+-- For a waiter: grant, but only as a reservation, which is nobody's right to start. The worker has to confirm it
+-- within handover_ttl; if it does not, the ticket is still there.
+create function :"schema".reserve(
+    ticket bigint, session_id text default null, handover_ttl double precision default 60,
+    skip_after double precision default 10
+) returns setof :"schema".answer
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+declare
+    names text[] := (select array_agg(w.lock_name order by w.lock_name) from :"schema".waiter w where w.ticket = reserve.ticket);
+    request :"schema".waiter;
+    result :"schema".answer;
+begin
+    perform :"schema"._precheck();
+    if names is null then
+        return next :"schema"._gone(reserve.ticket);
+        return;
+    end if;
+    perform :"schema"._open(names, 1, null);
+    -- Again, now that the row is ours: it may have been confirmed or withdrawn meanwhile.
+    select * into request from :"schema".waiter w where w.ticket = reserve.ticket order by w.lock_name limit 1;
+    if not found then
+        return next :"schema"._gone(reserve.ticket);
+        return;
+    end if;
+
+    if exists (select 1 from :"schema".lease l where l.ticket = reserve.ticket and l.state = 'reserved' and l.lock_name = any (names)) then
+        return query
+            select (:"schema"._granted(l)).* from :"schema".lease l
+            where l.ticket = reserve.ticket and l.state = 'reserved' and l.lock_name = any (names) order by l.lock_name;
+        return;
+    end if;
+
+    for result in
+        select * from :"schema"._admit(
+            names, request.owner_id, request.owner, request.units, request.shared, request.priority, request.ticket,
+            request.created_at, 'reserved', reserve.handover_ttl, reserve.session_id, request.context, reserve.skip_after)
+    loop
+        return next result;
+    end loop;
+    if result.outcome = 'granted' then
+        -- From now on nobody looks after the ticket: if the reservation lapses, others pass after skip_after.
+        update :"schema".waiter w set worker_session = null, seen_at = clock_timestamp() where w.ticket = reserve.ticket;
+    end if;
+end $$;
+
+-- The worker's "I am here": turn the reservation into a lease. If it has lapsed, or there never was one, try again
+-- with the same place in line. gone: the ticket was withdrawn or belongs to another attempt.
+create function :"schema".confirm(
+    ticket bigint, owner_id text, ttl double precision default 120, context jsonb default null,
+    skip_after double precision default 10
+) returns setof :"schema".answer
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+declare
+    names text[] := (
+        select array_agg(w.lock_name order by w.lock_name) from :"schema".waiter w
+        where w.ticket = confirm.ticket and w.owner_id = confirm.owner_id);
+    request :"schema".waiter;
+    mine :"schema".lease;
+    result :"schema".answer;
+    granted boolean := false;
+begin
+    perform :"schema"._precheck();
+    if names is null then
+        -- The answer to an earlier confirm was lost: it holds.
+        return query
+            select (:"schema"._granted(l)).* from :"schema".lease l
+            where l.ticket = confirm.ticket and l.owner_id = confirm.owner_id and l.state = 'held'
+              and l.expires_at > clock_timestamp()
+            order by l.lock_name;
+        if not found then
+            return next :"schema"._gone(confirm.ticket);
+        end if;
+        return;
+    end if;
+    perform :"schema"._check_request(names, confirm.owner_id, 1, confirm.ttl);
+    perform :"schema"._open(names, 1, null);
+    select * into request from :"schema".waiter w where w.ticket = confirm.ticket order by w.lock_name limit 1;
+    if not found then
+        return query select * from :"schema".confirm(confirm.ticket, confirm.owner_id, confirm.ttl, confirm.context, confirm.skip_after);
+        return;
+    end if;
+
+    for mine in
+        update :"schema".lease l
+        set state = 'held', ttl = confirm.ttl, renewed_at = clock_timestamp(), start_by = null,
+            expires_at = clock_timestamp() + make_interval(secs => confirm.ttl),
+            context = coalesce(confirm.context, l.context)
+        where l.ticket = confirm.ticket and l.owner_id = confirm.owner_id and l.lock_name = any (names)
+          and l.state = 'reserved' and l.expires_at > clock_timestamp()
+        returning l.*
+    loop
+        granted := true;
+        perform :"schema"._log('confirmed', mine);
+        return next :"schema"._granted(mine);
+    end loop;
+
+    if not granted then
+        for result in
+            select * from :"schema"._admit(
+                names, request.owner_id, request.owner, request.units, request.shared, request.priority, request.ticket,
+                request.created_at, 'held', confirm.ttl, null, coalesce(confirm.context, request.context), confirm.skip_after)
+        loop
+            granted := result.outcome = 'granted';
+            return next result;
+        end loop;
+    end if;
+
+    if granted then
+        delete from :"schema".waiter w where w.ticket = confirm.ticket;
+    else
+        update :"schema".waiter w set seen_at = clock_timestamp() where w.ticket = confirm.ticket;
+    end if;
+end $$;
+
+-- Leave the line; give a reservation back. False: there was neither.
+create function :"schema".withdraw(ticket bigint, owner_id text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+declare
+    place :"schema".waiter;
+    mine :"schema".lease;
+    gone boolean := false;
+begin
+    perform :"schema"._precheck();
+    -- The locks' rows first, as everybody does: a reservation that is being made now must not outlive its ticket.
+    perform 1 from :"schema".lock k
+    where k.lock_name in (select w.lock_name from :"schema".waiter w where w.ticket = withdraw.ticket)
+    order by k.lock_name for update;
+    for place in
+        delete from :"schema".waiter w where w.ticket = withdraw.ticket and w.owner_id = withdraw.owner_id returning w.*
+    loop
+        gone := true;
+        insert into :"schema".lease_event (lock_name, owner_id, owner, event, ticket, units, waited, context)
+        values (place.lock_name, place.owner_id, place.owner, 'withdrawn', place.ticket, place.units,
+                extract(epoch from clock_timestamp() - place.created_at), place.context);
+        perform :"schema"._wake(place.lock_name);
+    end loop;
+    for mine in
+        select * from :"schema".lease l
+        where l.ticket = withdraw.ticket and l.owner_id = withdraw.owner_id and l.state = 'reserved'
+    loop
+        gone := :"schema".release(mine.lock_name, mine.token, mine.owner_id) or gone;
+    end loop;
+    return gone;
+end $$;
+
+-- Prolong leases, many in one call. A row that is locked at this moment is skipped: ask again within a second.
+create function :"schema".renew(lock_names text[], tokens bigint[], owner_ids text[], ttls double precision[])
+returns table (lock_name text, token bigint, outcome text, ttl double precision, remaining double precision,
+               expires_at timestamptz, reason text)
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+#variable_conflict use_column
+begin
+    perform :"schema"._precheck();
+    return query
+        with wanted as (
+            select * from unnest(lock_names, tokens, owner_ids, ttls) w (lock_name, token, owner_id, ttl)
+        ), free as materialized (
+            select l.lock_name, l.token, w.ttl
+            from :"schema".lease l join wanted w on w.lock_name = l.lock_name and w.token = l.token and w.owner_id = l.owner_id
+            where l.state in ('held', 'reserved') and l.expires_at > clock_timestamp()
+            for no key update of l skip locked
+        ), renewed as (
+            update :"schema".lease l
+            set ttl = f.ttl, renewed_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => f.ttl),
+                start_by = case when l.state = 'reserved' then clock_timestamp() + make_interval(secs => f.ttl) end
+            from free f
+            where l.lock_name = f.lock_name and l.token = f.token
+              and l.state in ('held', 'reserved') and l.expires_at > clock_timestamp()
+            returning l.lock_name, l.token, l.ttl, l.expires_at
+        )
+        select w.lock_name, w.token,
+               case when r.token is not null then 'renewed'
+                    when l.state in ('held', 'reserved') and l.expires_at > clock_timestamp() then 'skipped'
+                    else 'lost' end,
+               coalesce(r.ttl, w.ttl),
+               extract(epoch from coalesce(r.expires_at, l.expires_at) - clock_timestamp())::double precision,
+               coalesce(r.expires_at, l.expires_at),
+               case when r.token is not null then null
+                    when l.state in ('released', 'revoked') then 'it was ' || l.state
+                    when l.token is not null then 'it expired at ' || l.expires_at
+                    else coalesce((select 'it was ' || e.event || coalesce(' by ' || e.actor, '') || coalesce(': ' || e.reason, '')
+                                   from :"schema".lease_event e
+                                   where e.lock_name = w.lock_name and e.token = w.token and e.event in ('released', 'revoked', 'expired', 'lapsed')
+                                   order by e.event_id desc limit 1), 'no such lease')
+                         || coalesce((select '; now held by ' || n.owner || ' (token ' || n.token || ')'
+                                      from :"schema".lease n where n.lock_name = w.lock_name and n.token > w.token
+                                      order by n.token desc limit 1), '')
+               end
+        from wanted w
+        left join renewed r on r.lock_name = w.lock_name and r.token = w.token
+        left join :"schema".lease l on l.lock_name = w.lock_name and l.token = w.token and l.owner_id = w.owner_id;
+end $$;
+
+-- Give back. Never waits for a guarded transaction. False: it was already gone.
+create function :"schema".release(lock_name text, token bigint, owner_id text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+declare
+    mine :"schema".lease;
+begin
+    perform :"schema"._precheck();
+    update :"schema".lease l set state = 'released'
+    where l.lock_name = release.lock_name and l.token = release.token and l.owner_id = release.owner_id
+      and l.state in ('held', 'reserved') and l.expires_at > clock_timestamp()
+    returning l.* into mine;
+    if not found then
+        return false;
+    end if;
+    perform :"schema"._log('released', mine, extract(epoch from clock_timestamp() - mine.created_at));
+    perform :"schema"._remove_dead(release.lock_name);
+    perform :"schema"._wake(release.lock_name);
+    return true;
+end $$;
+
+-- Take away from everybody who holds it, or from one token; recorded with person and reason.
+-- terminate: also end the sessions whose guarded transaction is still open.
+create function :"schema".revoke(
+    lock_name text, actor text, reason text, token bigint default null, terminate boolean default false
+) returns setof :"schema".answer
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+declare
+    mine :"schema".lease;
+begin
+    perform :"schema"._precheck();
+    if coalesce(btrim(actor), '') = '' or coalesce(btrim(reason), '') = '' then
+        raise exception 'revoke needs who and why' using errcode = 'LP001', hint = 'give actor and reason';
+    end if;
+    for mine in
+        update :"schema".lease l set state = 'revoked'
+        where l.lock_name = revoke.lock_name and (revoke.token is null or l.token = revoke.token)
+          and l.state in ('held', 'reserved') and l.expires_at > clock_timestamp()
+        returning l.*
+    loop
+        perform :"schema"._log('revoked', mine, extract(epoch from clock_timestamp() - mine.created_at), actor, reason);
+        return next :"schema"._granted(mine);
+    end loop;
+    if terminate then
+        perform pg_terminate_backend(pid)
+        from :"schema".lease l, lateral :"schema".guard_pids(l.lock_name, l.token) pid
+        where l.lock_name = revoke.lock_name and (revoke.token is null or l.token = revoke.token);
+    end if;
+    perform :"schema"._remove_dead(revoke.lock_name);
+    perform :"schema"._wake(revoke.lock_name);
+end $$;
+
+-- pause: nothing is granted until resume; who holds it goes on.
+create function :"schema".pause(lock_name text, actor text, reason text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+begin
+    perform :"schema"._precheck();
+    update :"schema".lock k set paused = true, note = 'paused by ' || actor || ': ' || reason where k.lock_name = pause.lock_name;
+    if not found then
+        return false;
+    end if;
+    insert into :"schema".lease_event (lock_name, owner_id, owner, event, actor, reason) values (pause.lock_name, '', '', 'paused', actor, reason);
+    return true;
+end $$;
+
+create function :"schema".resume(lock_name text, actor text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+begin
+    perform :"schema"._precheck();
+    update :"schema".lock k set paused = false, note = null where k.lock_name = resume.lock_name and k.paused;
+    if not found then
+        return false;
+    end if;
+    insert into :"schema".lease_event (lock_name, owner_id, owner, event, actor) values (resume.lock_name, '', '', 'resumed', actor);
+    perform :"schema"._wake(resume.lock_name);
+    return true;
+end $$;
+
+-- Mark what has expired, remove what is over, forget waiters that nobody has looked after for prune_after seconds.
+-- Returns how many leases expired or were removed and how many waiters were forgotten, together.
+create function :"schema".clean_up(prune_after double precision default 86400) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+declare
+    name text;
+    gone :"schema".waiter;
+    before integer;
+    total integer := 0;
+begin
+    perform :"schema"._precheck();
+    for name in
+        select distinct l.lock_name from :"schema".lease l
+        where l.state not in ('held', 'reserved') or l.expires_at <= clock_timestamp() order by 1
+    loop
+        -- A lock whose row is busy is being decided about, and swept, by somebody else.
+        perform 1 from :"schema".lock k where k.lock_name = name for update skip locked;
+        continue when not found;
+        select count(*) into before from :"schema".lease l where l.lock_name = name;
+        perform :"schema"._sweep(name);
+        total := total + before - (select count(*) from :"schema".lease l where l.lock_name = name);
+        perform :"schema"._wake(name);
+    end loop;
+    for gone in
+        delete from :"schema".waiter w
+        where greatest(w.seen_at, (select s.seen_at from :"schema".worker_session s where s.session_id = w.worker_session))
+              <= clock_timestamp() - make_interval(secs => prune_after)
+        returning w.*
+    loop
+        total := total + 1;
+        insert into :"schema".lease_event (lock_name, owner_id, owner, event, ticket, units, waited, context)
+        values (gone.lock_name, gone.owner_id, gone.owner, 'pruned', gone.ticket, gone.units,
+                extract(epoch from clock_timestamp() - gone.created_at), gone.context);
+    end loop;
+    delete from :"schema".worker_session s where s.seen_at <= clock_timestamp() - make_interval(secs => prune_after);
+    return total;
+end $$;

@@ -1,0 +1,81 @@
+-- The guard: makes a transaction fail unless the lease is still ours, and keeps the lock from being granted to
+-- anybody else until that transaction has ended.
+
+-- A label on the guarded session, visible in pg_locks, so that a person can find and end it. It excludes nobody.
+-- (Writing the pid into the lease's row would stop every renewal until the guarded transaction ends.)
+create function :"schema"._guard_label(p_lock_name text, p_token bigint) returns bigint
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select hashtextextended(:'schema' || ' ' || p_lock_name, p_token)
+$$;
+
+create function :"schema".guard_pids(lock_name text, token bigint) returns setof integer
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select k.pid from pg_locks k
+    where k.locktype = 'advisory' and k.objsubid = 1
+      and k.database = (select d.oid from pg_database d where d.datname = current_database())
+      and (k.classid::bigint << 32 | k.objid::bigint) = :"schema"._guard_label(guard_pids.lock_name, guard_pids.token)
+$$;
+
+-- Raises unless the lease is held under this token. Used once more right before COMMIT.
+create function :"schema".still_held(lock_name text, token bigint) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+declare
+    mine :"schema".lease;
+begin
+    select * into mine from :"schema".lease l
+    where l.lock_name = still_held.lock_name and l.token = still_held.token
+    -- KEY SHARE: a renewal (a non-key UPDATE) passes beside it, a removal does not.
+    for key share;
+    if not found then
+        raise exception 'lease on "%" with token % is gone: it was released, revoked, or expired and was granted anew',
+            still_held.lock_name, still_held.token
+            using errcode = 'LP409', hint = 'the transaction must not commit: stop this work and acquire the lock again';
+    end if;
+    if mine.state <> 'held' or mine.expires_at <= clock_timestamp() then
+        raise exception 'lease on "%" with token % is not held any more: it is %', still_held.lock_name, still_held.token,
+            case when mine.state = 'held' then 'expired since ' || mine.expires_at else mine.state end
+            using errcode = 'LP409', hint = 'the transaction must not commit: stop this work and acquire the lock again';
+    end if;
+end $$;
+
+-- First statement of a guarded transaction. Renewals go on beside it. Until the transaction ends nothing else is
+-- granted on this lock, also if the lease is released, revoked or expires meanwhile (it drains).
+create function :"schema".guard(lock_name text, token bigint) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    half_ttl integer;
+    idle integer := (select s.setting::integer from pg_settings s where s.name = 'idle_in_transaction_session_timeout');
+    written xid;
+begin
+    if transaction_timestamp() = statement_timestamp() then
+        raise exception 'guard(''%'', %) stands alone in an implicit transaction, so it guards nothing',
+            guard.lock_name, guard.token
+            using errcode = 'LP001',
+                  hint = 'switch autocommit off, or send BEGIN as a statement of its own, then guard(), the writes and COMMIT';
+    end if;
+
+    perform :"schema".still_held(guard.lock_name, guard.token);
+    perform pg_advisory_xact_lock_shared(:"schema"._guard_label(guard.lock_name, guard.token));
+
+    -- The row that this writes carries the number of the innermost transaction: inside a savepoint it is another one.
+    insert into :"schema".lease_event (lock_name, token, owner_id, owner, event, context)
+    select l.lock_name, l.token, l.owner_id, l.owner, 'guarded', jsonb_build_object('pid', pg_backend_pid())
+    from :"schema".lease l where l.lock_name = guard.lock_name and l.token = guard.token
+    returning xmin into written;
+    if written::text::bigint <> (pg_current_xact_id()::text::bigint & 4294967295) then
+        raise exception 'guard(''%'', %) stands inside a savepoint: rolling back to it would drop the guard silently',
+            guard.lock_name, guard.token
+            using errcode = 'LP001', hint = 'call guard() before the first savepoint (also: outside of blocks with EXCEPTION)';
+    end if;
+
+    -- A client that vanishes must not drain for hours. Never looser than what is already set (0 means no limit).
+    select ceil(l.ttl * 500)::integer into half_ttl
+    from :"schema".lease l where l.lock_name = guard.lock_name and l.token = guard.token;
+    if idle = 0 or idle > half_ttl then
+        perform set_config('idle_in_transaction_session_timeout', half_ttl || 'ms', true);
+    end if;
+    if inet_client_addr() is not null and current_setting('tcp_keepalives_idle')::integer not between 1 and 30 then
+        perform set_config('tcp_keepalives_idle', '30', true), set_config('tcp_keepalives_interval', '10', true),
+                set_config('tcp_keepalives_count', '3', true);
+    end if;
+end $$;

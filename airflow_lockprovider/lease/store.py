@@ -1,0 +1,124 @@
+"""Where leases are kept: one connection per thread, one call per verb."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from airflow_lockprovider.lease import driver
+from airflow_lockprovider.lease.errors import SchemaOutdated, StoreUnavailable
+from airflow_lockprovider.lease.statements import Statements, statements
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """Named statements of one dialect, on connections from a factory.
+
+    Thread-safe: each thread has its own connection.
+    """
+
+    def __init__(self, connect: driver.ConnectionFactory, *, schema: str, dialect: str = "postgres") -> None:
+        self._connect = connect
+        self._local = threading.local()
+        self._checked = False
+        self.sql: Statements = statements(dialect, schema)
+        self.schema = schema
+
+    def call(self, name: str, **params: Any) -> list[dict[str, Any]]:
+        """Run a named statement in autocommit; once more on a new connection if the old one was dead.
+
+        Verbs are idempotent per owner_id, so that asking again after a lost answer changes nothing.
+        """
+        fresh = getattr(self._local, "connection", None) is None
+        try:
+            return self._call(name, params)
+        except StoreUnavailable:
+            if fresh or not driver.is_broken(self._local.connection):
+                raise
+            self.close()
+            log.info("the connection to the locks broke during %s, asking again on a new one", name)
+            return self._call(name, params)
+
+    def _call(self, name: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+        connection = self._connection()
+        if not self._checked:
+            self._check_version(connection)
+            self._checked = True
+        return driver.execute(connection, self.sql[name], params)
+
+    def _connection(self) -> driver.Connection:
+        connection = getattr(self._local, "connection", None)
+        if connection is not None and not driver.is_broken(connection):
+            return connection
+        self._local.connection = connection = self._open(autocommit=True)
+        return connection
+
+    def _open(self, *, autocommit: bool) -> driver.Connection:
+        with driver.translated():
+            return driver.prepare(self._connect(), autocommit=autocommit)
+
+    def _check_version(self, connection: driver.Connection) -> None:
+        newest = self.sql.migrations[-1][0]
+        found = self._installed(connection)
+        if found is None or found[0] < newest:
+            raise SchemaOutdated(
+                f"schema {self.schema!r} has version {found[0] if found else 'none'} of the lock tables, "
+                f"this package needs {newest}: run: airflow locks init"
+            )
+        if found[0] > newest:
+            raise SchemaOutdated(
+                f"schema {self.schema!r} has version {found[0]} of the lock tables, this package knows {newest}: "
+                "upgrade airflow-lockprovider here"
+            )
+
+    def _installed(self, connection: driver.Connection) -> tuple[int, str] | None:
+        rows = driver.execute(connection, self.sql["installed"])
+        return (rows[0]["version"], rows[0]["digest"]) if rows else None
+
+    @contextmanager
+    def transaction(self) -> Iterator[driver.Connection]:
+        """A connection of its own with autocommit off; committed at the end, rolled back on any error."""
+        connection = self._open(autocommit=False)
+        try:
+            yield connection
+            with driver.translated():
+                connection.commit()
+        except BaseException:
+            if not driver.is_broken(connection):
+                connection.rollback()
+            raise
+        finally:
+            driver.close(connection)
+
+    def install(self) -> bool:
+        """Create or upgrade tables, functions, views and roles, in one transaction. False: nothing was to be done."""
+        with self.transaction() as connection:
+            driver.execute(connection, self.sql["init_lock"])
+            driver.execute(connection, self.sql.script("bootstrap.sql"))
+            found = self._installed(connection)
+            newest = self.sql.migrations[-1][0]
+            if found == (newest, self.sql.digest):
+                return False
+            if found and found[0] > newest:
+                raise SchemaOutdated(
+                    f"schema {self.schema!r} has version {found[0]} of the lock tables, this package knows {newest}: "
+                    "upgrade airflow-lockprovider here"
+                )
+            driver.execute(connection, self.sql.script("drop_code.sql"))
+            for number, script in self.sql.migrations:
+                if found is None or number > found[0]:
+                    driver.execute(connection, script)
+            for script in self.sql.code:
+                driver.execute(connection, script)
+            driver.execute(connection, self.sql["record_version"], {"version": newest, "digest": self.sql.digest})
+            return True
+
+    def close(self) -> None:
+        """Close the calling thread's connection; the next call opens a new one."""
+        if (connection := getattr(self._local, "connection", None)) is not None:
+            self._local.connection = None
+            driver.close(connection)
