@@ -1,0 +1,36 @@
+"""The ``[lockprovider]`` section of Airflow's configuration. The only module that reads it, and only when asked."""
+
+from __future__ import annotations
+
+from airflow_lockprovider.compat import conf
+from airflow_lockprovider.lease.duration import seconds
+from airflow_lockprovider.lease.settings import LeaseSettings, check_schema
+
+SECTION = "lockprovider"
+DEFAULT_CONN_ID = "dwh_default"
+_DEFAULTS = LeaseSettings()
+
+
+def lease_conn_id() -> str:
+    """Airflow connection of the database with the locks."""
+    return str(conf.get(SECTION, "lease_conn_id", fallback=DEFAULT_CONN_ID))
+
+
+def schema() -> str:
+    """Schema of the lock tables in that database. Raises ConfigurationError for a name that is no plain SQL name."""
+    return check_schema(conf.get(SECTION, "schema", fallback="lockprovider"))
+
+
+def lease_settings() -> LeaseSettings:
+    """Durations of leases. Raises ConfigurationError that names the option and its value."""
+    return LeaseSettings(
+        ttl=_duration("ttl", _DEFAULTS.ttl),
+        handover_ttl=_duration("handover_ttl", _DEFAULTS.handover_ttl),
+        skip_after=_duration("skip_after", _DEFAULTS.skip_after),
+        prune_after=_duration("prune_after", _DEFAULTS.prune_after),
+        poll_interval=_duration("poll_interval", _DEFAULTS.poll_interval),
+    )
+
+
+def _duration(option: str, default: float) -> float:
+    return seconds(conf.get(SECTION, option, fallback=str(default)), setting=f"[{SECTION}] {option}")
