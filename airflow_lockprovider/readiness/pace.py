@@ -1,0 +1,40 @@
+"""How long to wait before looking again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from airflow_lockprovider.lease.errors import ConfigurationError
+
+Interval = float | timedelta | Sequence[float | timedelta]
+"""Seconds or a timedelta; or (shortest, longest)."""
+
+
+class Pace:
+    """Intervals in seconds: the shortest one while data arrives, half as long again each time it does not."""
+
+    def __init__(self, shortest: float, longest: float) -> None:
+        self.shortest, self.longest = shortest, longest
+        self.interval = shortest
+
+    @classmethod
+    def of(cls, interval: Interval) -> Pace:
+        """From what users write: one number, or a pair. ConfigurationError if it is neither."""
+        pair = interval if isinstance(interval, Sequence) else (interval, interval)
+        try:
+            shortest, longest = (part.total_seconds() if isinstance(part, timedelta) else float(part) for part in pair)
+        except (TypeError, ValueError):
+            raise ConfigurationError(_RULE.format(interval)) from None
+        if not 0 < shortest <= longest:
+            raise ConfigurationError(_RULE.format(interval))
+        return cls(shortest, longest)
+
+    def next(self, *, progress: bool) -> float:
+        """Seconds until the next look."""
+        now = self.shortest if progress else self.interval
+        self.interval = min(now * 1.5, self.longest)
+        return now
+
+
+_RULE = "poke_interval={!r} must be seconds above zero, a timedelta, or a pair of these (shortest, longest)"

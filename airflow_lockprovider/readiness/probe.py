@@ -1,0 +1,113 @@
+"""The shape of every probe, and its patience with errors."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from airflow_lockprovider.readiness.client_error import (
+    ErrorKind,
+    iam_action_of,
+    in_short,
+    is_client_error,
+    kind_of,
+)
+from airflow_lockprovider.readiness.verdict import Status, Verdict
+
+DENIALS_BELIEVED = 3
+"""So many refusals in a row are a missing permission, not a role that is still being propagated."""
+
+
+class Probe(ABC):
+    """Looks at one thing, again and again, until it is READY, FAILED or MISCONFIGURED.
+
+    ``begin()`` decides what is waited for and may change the world (start a crawl), so it belongs into the one
+    process that runs once: the worker. ``step()`` only looks and can be repeated anywhere. While ``must_begin``
+    is true, ``begin()`` is what has to be called (again). Neither raises for errors of the network or of AWS:
+    they answer WAIT until ``max_transient_errors`` in a row.
+
+    ``clients`` are boto3 clients (or anything with the same methods) by the names in ``client_services``.
+    """
+
+    kind: ClassVar[str]
+    client_services: ClassVar[Mapping[str, str]]
+
+    def __init__(self, clients: Mapping[str, Any], *, max_transient_errors: int = 10) -> None:
+        self.clients = dict(clients)
+        self.max_transient_errors = max_transient_errors
+        self.must_begin = True
+        self.errors_in_a_row = 0
+        self.requests = 0
+        self._denials = 0
+        self._counting = threading.Lock()
+
+    def begin(self) -> Verdict:
+        """Fix what is waited for, and look once."""
+        return self._tolerantly(self._begin)
+
+    def step(self) -> Verdict:
+        """Look again."""
+        return self._tolerantly(self._step)
+
+    @abstractmethod
+    def state(self) -> str:
+        """All that another process needs to go on, as short text."""
+
+    @abstractmethod
+    def restore(self, state: str) -> None:
+        """Go on where ``state()`` was taken."""
+
+    @abstractmethod
+    def _begin(self) -> Verdict: ...
+
+    @abstractmethod
+    def _step(self) -> Verdict: ...
+
+    @abstractmethod
+    def _waiting(self, reason: str) -> Verdict:
+        """WAIT with what is known already."""
+
+    def _verdict(self, status: Status, reason: str = "") -> Verdict:
+        return Verdict(status, reason=reason, requests=self.requests)
+
+    def _request(self, client: str, operation: str, **arguments: Any) -> Any:
+        with self._counting:
+            self.requests += 1
+        return getattr(self.clients[client], operation)(**arguments)
+
+    def _tolerantly(self, look: Any) -> Verdict:
+        try:
+            verdict: Verdict = look()
+        except Exception as error:
+            if not is_client_error(error):
+                raise
+            return self._judge(error)
+        self.errors_in_a_row = self._denials = 0
+        return verdict
+
+    def _judge(self, error: Exception) -> Verdict:
+        self.errors_in_a_row += 1
+        kind, text = kind_of(error), in_short(error)
+        if kind is ErrorKind.WRONG:
+            return self._verdict(Status.MISCONFIGURED, f"{text}; check {self._described()}")
+        if kind is ErrorKind.DENIED:
+            self._denials += 1
+            if self._denials >= DENIALS_BELIEVED:
+                return self._verdict(
+                    Status.MISCONFIGURED,
+                    f"refused {self._denials} times in a row ({text}): "
+                    f"allow {iam_action_of(error)} for {self._described()}",
+                )
+        else:
+            self._denials = 0
+        if self.errors_in_a_row >= self.max_transient_errors:
+            return self._verdict(
+                Status.FAILED, f"{self.errors_in_a_row} errors in a row, the last one {text} ({self._described()})"
+            )
+        return self._waiting(f"error {self.errors_in_a_row} of {self.max_transient_errors} tolerated: {text}")
+
+    @abstractmethod
+    def _described(self) -> str:
+        """What is looked at, for error messages."""

@@ -1,0 +1,116 @@
+"""A frozen set of objects as a row of windows: a million keys in some twenty kilobytes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import NamedTuple
+
+from airflow_lockprovider.lease.errors import ConfigurationError
+
+WINDOW_KEYS = 1000
+"""Keys per window: what one LIST answers."""
+
+MAX_STATE_CHARS = 45_000
+"""Bound of the text form. MySQL keeps trigger kwargs in 64 kB, and encryption makes them a third longer."""
+
+_DIGEST_BYTES = 8
+
+
+class Row(NamedTuple):
+    """One object of a listing. ``etag`` is empty where it is not compared; ``modified`` in epoch seconds."""
+
+    key: str
+    size: int
+    etag: str
+    modified: float
+
+
+@dataclass(slots=True)
+class Window:
+    """The keys above ``after`` up to and including ``until``; ``digest`` covers keys and what is compared."""
+
+    after: str
+    until: str
+    count: int
+    digest: int
+    arrived: bool = False
+
+
+def digest(rows: Iterable[Row]) -> int:
+    """A fingerprint that does not depend on order and can be added up: sum of hashes, modulo 2^64.
+
+    Being a sum, two neighbouring windows can be joined without listing them again.
+    """
+    total = 0
+    for row in rows:
+        text = f"{row.key}\0{row.size}\0{row.etag}"
+        total += int.from_bytes(blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest())
+    return total % (1 << 8 * _DIGEST_BYTES)
+
+
+def separator(last: str, following: str) -> str:
+    """A short text that is not below ``last`` and is below ``following``: it may end a window as well as ``last``.
+
+    Long irregular keys would fill the state; where two neighbours part, a few characters tell them apart.
+    """
+    common = 0
+    while common < min(len(last), len(following)) and last[common] == following[common]:
+        common += 1
+    short = following[: common + 1]
+    return short if short < following and len(short) < len(last) else last
+
+
+def dump(windows: list[Window]) -> str:
+    """The windows as text of at most `MAX_STATE_CHARS`. `load` reads it.
+
+    A set too large for that is kept in wider windows, which cost more than one LIST each to look at.
+    """
+    while len(text := _encode(windows)) > MAX_STATE_CHARS:
+        if len(windows) < 2:
+            raise ConfigurationError("the keys are too long to be remembered")
+        windows = [_join(windows[at : at + 2]) for at in range(0, len(windows), 2)]
+    return text
+
+
+def load(text: str) -> list[Window]:
+    """The inverse of `dump`."""
+    packed, _, packed_digests = text.partition(".")
+    record = json.loads(zlib.decompress(base64.b64decode(packed)))
+    digests = base64.b64decode(packed_digests)
+    windows, after = [], ""
+    for at, (shared, rest, count, arrived) in enumerate(record):
+        until = after[:shared] + rest
+        raw = digests[at * _DIGEST_BYTES : (at + 1) * _DIGEST_BYTES]
+        windows.append(Window(after, until, count, int.from_bytes(raw), bool(arrived)))
+        after = until
+    return windows
+
+
+def _encode(windows: list[Window]) -> str:
+    record = []
+    for window in windows:
+        shared = 0
+        while shared < min(len(window.after), len(window.until)) and (window.after[shared] == window.until[shared]):
+            shared += 1
+        record.append((shared, window.until[shared:], window.count, int(window.arrived)))
+    packed = zlib.compress(json.dumps(record, separators=(",", ":")).encode(), 9)
+    digests = b"".join(window.digest.to_bytes(_DIGEST_BYTES) for window in windows)
+    return f"{base64.b64encode(packed).decode()}.{base64.b64encode(digests).decode()}"
+
+
+def _join(windows: list[Window]) -> Window:
+    first, last = windows[0], windows[-1]
+    return Window(
+        after=first.after,
+        until=last.until,
+        count=sum(window.count for window in windows),
+        digest=sum(window.digest for window in windows) % (1 << 8 * _DIGEST_BYTES)
+        if len(windows) > 1
+        else first.digest,
+        arrived=all(window.arrived for window in windows),
+    )
