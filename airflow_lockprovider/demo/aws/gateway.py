@@ -1,0 +1,127 @@
+"""The WSGI application in front of moto: counts, scripts, and answers what moto cannot."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from airflow_lockprovider.demo.aws import replication_rules
+from airflow_lockprovider.demo.aws.errors import AwsError
+from airflow_lockprovider.demo.aws.replication import Replication
+from airflow_lockprovider.demo.aws.request import AwsRequest, RequestCounts
+from airflow_lockprovider.demo.aws.settings import Settings
+
+CONTROL_PATH = "/_simulation"
+_OBJECT_WRITES = {"PutObject", "CopyObject", "CompleteMultipartUpload"}
+_STATUS_OF = {"AccessDenied": 403, "ExpiredToken": 403, "SlowDown": 503, "InternalError": 500}
+_OBJECT_READS = {"HeadObject", "GetObject"}
+
+StartResponse = Callable[..., Any]
+WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+
+class JsonService(Protocol):
+    """A service that speaks JSON and answers some operations in moto's place."""
+
+    def answer(self, request: AwsRequest) -> dict[str, Any] | None:
+        """The answer, or None to leave this operation to moto."""
+
+
+class Control(Protocol):
+    """What ``/_simulation`` shows and changes."""
+
+    def report(self) -> dict[str, Any]: ...
+
+    def apply(self, changes: dict[str, Any]) -> None: ...
+
+
+class Gateway:
+    def __init__(
+        self,
+        moto: WsgiApp,
+        *,
+        settings: Callable[[], Settings],
+        control: Control,
+        counts: RequestCounts,
+        replication: Replication,
+        services: dict[str, JsonService],
+    ) -> None:
+        self._moto = moto
+        self._settings = settings
+        self._control = control
+        self._counts = counts
+        self._replication = replication
+        self._services = services
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == CONTROL_PATH:
+            return self._answer_control(environ, start_response)
+        if environ["PATH_INFO"].startswith("/moto-api"):
+            return self._moto(environ, start_response)
+        request = AwsRequest.from_environ(environ)
+        self._counts.add(request)
+        settings = self._settings()
+        time.sleep(settings.latency)
+        try:
+            if code := (settings.request_errors or {}).get(f"{request.service}.{request.operation}"):
+                raise AwsError(code, f"{request.operation}: scripted by request_errors", _STATUS_OF.get(code, 400))
+            if request.service == "s3":
+                if (xml := _answer_s3(request)) is not None:
+                    return _send(start_response, 200, "application/xml", xml)
+            elif (service := self._services.get(request.service)) and ((answer := service.answer(request)) is not None):
+                return _send_json(start_response, 200, answer)
+        except AwsError as error:
+            if request.service == "s3":
+                # The answer to a HEAD has no body, so its client sees the status alone, as on AWS.
+                body = b"" if environ["REQUEST_METHOD"] == "HEAD" else error.as_xml()
+                return _send(start_response, error.status, "application/xml", body)
+            return _send_json(start_response, error.status, error.as_json())
+        return self._moto(environ, self._watch(request, start_response))
+
+    def _watch(self, request: AwsRequest, start_response: StartResponse) -> StartResponse:
+        """Let moto answer, and note on the way out what S3 replication has to know or to add."""
+        if request.operation not in _OBJECT_WRITES | _OBJECT_READS or request.service != "s3":
+            return start_response
+
+        def watched(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            version_id = next((value for name, value in headers if name.lower() == "x-amz-version-id"), None)
+            if not status.startswith("2"):
+                return start_response(status, headers, *more)
+            if request.operation in _OBJECT_WRITES:
+                self._replication.written(request.bucket, request.key, version_id)
+            elif version_id and (shown := self._replication.status(request.bucket, request.key, version_id)):
+                headers = [*headers, ("x-amz-replication-status", shown)]
+            return start_response(status, headers, *more)
+
+        return watched
+
+    def _answer_control(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "POST":
+            try:
+                changes = json.loads(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)) or b"{}")
+                self._control.apply(changes)
+            except (ValueError, TypeError) as error:
+                return _send_json(start_response, 400, {"error": str(error)})
+        return _send_json(start_response, 200, self._control.report())
+
+
+def _answer_s3(request: AwsRequest) -> bytes | None:
+    if request.operation == "PutBucketReplication":
+        replication_rules.check_destinations(request.body())
+    if request.operation == "GetBucketReplication":
+        return replication_rules.configuration_xml(request.bucket)
+    return None
+
+
+def _send_json(start_response: StartResponse, status: int, answer: dict[str, Any]) -> Iterable[bytes]:
+    return _send(start_response, status, "application/x-amz-json-1.1", json.dumps(answer).encode())
+
+
+def _send(start_response: StartResponse, status: int, content_type: str, body: bytes) -> Iterable[bytes]:
+    start_response(
+        f"{status} {'OK' if status == 200 else 'Error'}",
+        [("Content-Type", content_type), ("Content-Length", str(len(body)))],
+    )
+    return [body]

@@ -1,0 +1,57 @@
+"""What a script can change in the simulated AWS while it runs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Durations are seconds. Patterns are regular expressions, searched for; None switches one off."""
+
+    replication_delay: float = 0.2
+    """From the end of the write to the arrival of its copy."""
+    replication_jitter: float = 0.1
+    """Up to this much is added to each copy's delay, so copies overtake each other, as they do on AWS."""
+    replication_fail: str | None = None
+    """Copies whose ``destination_bucket/key`` matches become FAILED instead of arriving."""
+    replication_stall: str | None = None
+    """Copies whose ``destination_bucket/key`` matches stay PENDING until the pattern changes."""
+    crawl_start_lag: float = 0.0
+    """How long GetCrawler still says READY after StartCrawler. Whether AWS has such a lag is not documented;
+    the amazon provider's crawler operators do not survive one."""
+    crawl_duration: float = 0.5
+    crawl_stopping: float = 0.1
+    crawl_fail: str | None = None
+    """Crawlers whose name matches end as FAILED and write nothing."""
+    latency: float = 0.0
+    """Added to every AWS request."""
+    request_errors: dict[str, str] | None = None
+    """``{"s3.ListObjectsV2": "SlowDown"}``: this operation answers with that error code until the entry is
+    gone."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, str):
+                try:
+                    re.compile(value)
+                except re.error as error:
+                    raise ValueError(f"{name}={value!r} is not a regular expression: {error}") from error
+            elif isinstance(value, bool) or (isinstance(value, int | float) and value < 0):
+                raise ValueError(f"{name}={value!r} must be a number of seconds, 0 or more")
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def changed(self, **changes: Any) -> Settings:
+        unknown = changes.keys() - {field.name for field in fields(self)}
+        if unknown:
+            known = ", ".join(field.name for field in fields(self))
+            raise ValueError(f"unknown setting {', '.join(sorted(unknown))}; the simulated AWS knows: {known}")
+        return replace(self, **changes)
+
+
+def matches(pattern: str | None, text: str) -> bool:
+    return pattern is not None and re.search(pattern, text) is not None
