@@ -77,7 +77,7 @@ class AwsSimulator:
             self._in_use.release()
             raise
         self._replication.start()
-        self._thread = Thread(target=self._server.serve_forever, name="simulated-aws", daemon=True)
+        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="simulated-aws", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
