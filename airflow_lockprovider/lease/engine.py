@@ -88,7 +88,7 @@ class LeaseEngine:
             context=_json(context),
             skip_after=self.settings.skip_after,
         )
-        return _decision(rows, sent, wanted.name)
+        return self._decision(rows, sent, wanted.name)
 
     def acquire(
         self,
@@ -187,7 +187,7 @@ class LeaseEngine:
             else seconds(handover_ttl, setting="handover_ttl"),
             skip_after=self.settings.skip_after,
         )
-        return None if rows[0]["outcome"] == "gone" else _decision(rows, sent)
+        return None if rows[0]["outcome"] == "gone" else self._decision(rows, sent)
 
     def confirm(
         self,
@@ -211,7 +211,7 @@ class LeaseEngine:
             context=None if context is None else _json(context),
             skip_after=self.settings.skip_after,
         )
-        return None if rows[0]["outcome"] == "gone" else _decision(rows, sent)
+        return None if rows[0]["outcome"] == "gone" else self._decision(rows, sent)
 
     def withdraw(self, ticket: int, owner_id: str) -> bool:
         """Leave the line, giving a reservation back. False: there was neither."""
@@ -310,7 +310,7 @@ class LeaseEngine:
         """
         sent = self.clock()
         rows = self.store.call("revoke", lock_name=name, actor=by, reason=reason, token=token, terminate=terminate)
-        return [_lease(row, sent) for row in rows]
+        return [self._lease(row, sent) for row in rows]
 
     def pause(self, name: str, by: str, reason: str) -> bool:
         """Grant nothing on this lock until `resume`; who holds it goes on. False: no such lock."""
@@ -333,12 +333,17 @@ class LeaseEngine:
     def leases(self, name: str | None = None, *, owner_id: str | None = None) -> list[Lease]:
         """The living leases and reservations, of one lock or of one owner."""
         sent = self.clock()
-        return [_lease(row, sent) for row in self.store.call("leases", lock_name=name, owner_id=owner_id)]
+        return [self._lease(row, sent) for row in self.store.call("leases", lock_name=name, owner_id=owner_id)]
 
     def queue(self, name: str | None = None, *, owner_id: str | None = None) -> list[Waiter]:
         """Who waits, in order."""
         rows = self.store.call("queue", lock_name=name, owner_id=owner_id, skip_after=self.settings.skip_after)
         return [Waiter(**row) for row in rows]
+
+    def last_event(self, name: str, owner_id: str) -> str | None:
+        """What happened last to this owner on this lock: "released", "expired" …; None if it was never heard of."""
+        rows = self.store.call("last_event", lock_name=name, owner_id=owner_id)
+        return rows[0]["event"] if rows else None
 
     def history(self, name: str | None = None, limit: int = 100) -> list[LeaseEvent]:
         """What happened, newest first."""
@@ -355,6 +360,39 @@ class LeaseEngine:
         result = self.settings.ttl if chosen is None else seconds(chosen, setting=f"ttl of lock {lock.name!r}")
         self.settings.renewal_period(result)
         return result
+
+    def _decision(self, rows: list[Row], sent: float, lock_name: str | None = None) -> Lease | Busy:
+        first = rows[0]
+        if first["outcome"] == "granted":
+            return self._lease(first, sent)
+        return Busy(
+            lock_name or first["lock_name"],
+            tuple(self._lease(row, sent) for row in rows if row["token"] is not None),
+            position=first["position"],
+            paused=any(row["paused"] for row in rows),
+        )
+
+    def _lease(self, row: Row, sent: float) -> Lease:
+        context = row["context"]
+        quoted = row["lock_name"].replace("'", "''")
+        return Lease(
+            lock_name=row["lock_name"],
+            owner_id=row["owner_id"],
+            owner=row["owner"],
+            token=row["token"],
+            units=row["units"],
+            shared=row["shared"],
+            state=row["state"],
+            ttl=row["ttl"],
+            remaining=row["remaining"],
+            created_at=row["created_at"],
+            expires_at=row["expires_at"],
+            context=json.loads(context) if isinstance(context, str) else context or {},
+            ticket=row["ticket"],
+            waited=row["waited"] or 0.0,
+            trusted_until=sent + row["remaining"],
+            guard=f"select {self.store.schema}.guard('{quoted}', {row['token']})",
+        )
 
     def _one(self, call: str, **params: Any) -> Any:
         (row,) = self.store.call(call, **params)
@@ -388,36 +426,3 @@ def _this_process() -> str:
 
 def _json(context: Mapping[str, Any] | None) -> str:
     return json.dumps(dict(context or {}), default=str)
-
-
-def _decision(rows: list[Row], sent: float, lock_name: str | None = None) -> Lease | Busy:
-    first = rows[0]
-    if first["outcome"] == "granted":
-        return _lease(first, sent)
-    return Busy(
-        lock_name or first["lock_name"],
-        tuple(_lease(row, sent) for row in rows if row["token"] is not None),
-        position=first["position"],
-        paused=any(row["paused"] for row in rows),
-    )
-
-
-def _lease(row: Row, sent: float) -> Lease:
-    context = row["context"]
-    return Lease(
-        lock_name=row["lock_name"],
-        owner_id=row["owner_id"],
-        owner=row["owner"],
-        token=row["token"],
-        units=row["units"],
-        shared=row["shared"],
-        state=row["state"],
-        ttl=row["ttl"],
-        remaining=row["remaining"],
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        context=json.loads(context) if isinstance(context, str) else context or {},
-        ticket=row["ticket"],
-        waited=row["waited"] or 0.0,
-        trusted_until=sent + row["remaining"],
-    )

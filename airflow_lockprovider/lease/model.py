@@ -37,6 +37,8 @@ class Lease:
     """Seconds from the ticket to the grant."""
     trusted_until: float = 0.0
     """Local deadline on `clock.boottime()`: the moment before the question was sent + remaining."""
+    guard: str = ""
+    """SQL that fails its transaction unless this lease is still held; send it first, inside a transaction."""
 
     def __bool__(self) -> Literal[True]:
         return True

@@ -87,3 +87,8 @@ select at, lock_name, token, owner_id, owner, event, waited, held, actor, reason
 from :"schema".lease_event
 where (%(lock_name)s::text is null or lock_name = %(lock_name)s)
 order by event_id desc limit %(limit)s::integer
+
+-- name: last_event
+select event from :"schema".lease_event
+where lock_name = %(lock_name)s and owner_id = %(owner_id)s and event <> 'guarded'
+order by event_id desc limit 1
