@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal
@@ -164,30 +163,18 @@ class CrawlProbe(Probe):
             f"#logsV2:log-groups/{path})"
         )
 
-    def state(self) -> str:
-        """Which crawl is waited for. ``""`` before ``begin()``."""
-        if self.must_begin and not self._queued:
-            return ""
-        return json.dumps(
-            {
-                "queued": self._queued,
-                "must_begin": self.must_begin,
-                "asked_at": _text(self._asked_at),
-                "since": _text(self._since),
-                "baseline": _text(self._baseline),
-                "requests": self.requests,
-            }
-        )
+    def _memory(self) -> dict[str, Any]:
+        return {
+            "queued": self._queued,
+            "asked_at": _text(self._asked_at),
+            "since": _text(self._since),
+            "baseline": _text(self._baseline),
+        }
 
-    def restore(self, state: str) -> None:
-        """Go on waiting for the same crawl: neither a second one is started, nor an older one accepted."""
-        if not state:
-            return
-        saved = json.loads(state)
-        self._queued, self.must_begin = saved["queued"], saved["must_begin"]
-        self._asked_at, self._since = _moment(saved["asked_at"]), _moment(saved["since"])
-        self._baseline = _moment(saved["baseline"])
-        self.requests = saved["requests"]
+    def _remember(self, memory: Mapping[str, Any]) -> None:
+        self._queued = memory["queued"]
+        self._asked_at, self._since = _moment(memory["asked_at"]), _moment(memory["since"])
+        self._baseline = _moment(memory["baseline"])
 
 
 def _started(crawler: Mapping[str, Any]) -> datetime | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 from airflow_lockprovider.lease.errors import ConfigurationError
 
-Interval = float | timedelta | Sequence[float | timedelta]
+Interval = float | timedelta | tuple[float | timedelta, float | timedelta] | list[float | timedelta]
 """Seconds or a timedelta; or (shortest, longest)."""
 
 
@@ -21,11 +20,10 @@ class Pace:
     @classmethod
     def of(cls, interval: Interval) -> Pace:
         """From what users write: one number, or a pair. ConfigurationError if it is neither."""
-        pair = interval if isinstance(interval, Sequence) else (interval, interval)
-        try:
-            shortest, longest = (part.total_seconds() if isinstance(part, timedelta) else float(part) for part in pair)
-        except (TypeError, ValueError):
-            raise ConfigurationError(_RULE.format(interval)) from None
+        pair = interval if isinstance(interval, list | tuple) else (interval, interval)
+        if len(pair) != 2 or not all(isinstance(part, int | float | timedelta) for part in pair):
+            raise ConfigurationError(_RULE.format(interval))
+        shortest, longest = (part.total_seconds() if isinstance(part, timedelta) else part for part in pair)
         if not 0 < shortest <= longest:
             raise ConfigurationError(_RULE.format(interval))
         return cls(shortest, longest)

@@ -36,7 +36,8 @@ class ProbePlan:
         if self.kind not in PROBES:
             raise ConfigurationError(f"unknown probe {self.kind!r}, known: {', '.join(sorted(PROBES))}")
         probe = PROBES[self.kind](clients, **self.settings)
-        probe.restore(state)
+        if state:
+            probe.restore(state)
         return probe
 
     def as_dict(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -51,13 +52,31 @@ class Probe(ABC):
         """Look again."""
         return self._tolerantly(self._step)
 
-    @abstractmethod
     def state(self) -> str:
         """All that another process needs to go on, as short text."""
+        return json.dumps(
+            {
+                "must_begin": self.must_begin,
+                "requests": self.requests,
+                "errors": self.errors_in_a_row,
+                "denials": self._denials,
+                **self._memory(),
+            }
+        )
+
+    def restore(self, state: str) -> None:
+        """Go on where ``state()`` was taken; ``begin()`` is not done again if it was done before."""
+        memory = json.loads(state)
+        self.must_begin, self.requests = memory["must_begin"], memory["requests"]
+        self.errors_in_a_row, self._denials = memory["errors"], memory["denials"]
+        self._remember(memory)
 
     @abstractmethod
-    def restore(self, state: str) -> None:
-        """Go on where ``state()`` was taken."""
+    def _memory(self) -> dict[str, Any]:
+        """What ``_remember`` needs in another process, in JSON's own types."""
+
+    @abstractmethod
+    def _remember(self, memory: Mapping[str, Any]) -> None: ...
 
     @abstractmethod
     def _begin(self) -> Verdict: ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -292,14 +291,16 @@ class ReplicationProbe(Probe):
             return self._summary(
                 Status.FAILED,
                 f"replication to {destination} FAILED for {_named(failed)} of {source}; S3 does not try again: "
-                "check the role, the KMS key and the destination's bucket policy, then repair with S3 Batch Replication",
+                "check the role, the KMS key and the destination's bucket policy, then repair it "
+                "with S3 Batch Replication",
                 failed,
             )
         if not_eligible := [key for finding in findings for key in finding.not_eligible]:
             return self._summary(
                 Status.FAILED,
                 f"not eligible for replication to {destination}: {_named(not_eligible)} of {source} "
-                "(older than the rule, outside its filter, encrypted with KMS while the rule leaves that out, or itself a replica); "
+                "(older than the rule, outside its filter, encrypted with KMS while the rule leaves that out, "
+                "or itself a replica); "
                 "copy with S3 Batch Replication",
                 not_eligible,
             )
@@ -370,31 +371,19 @@ class ReplicationProbe(Probe):
 
     # -- moving to another process
 
-    def state(self) -> str:
-        """The frozen set, and how far it had arrived. ``""`` before ``begin()`` has succeeded."""
-        if self.must_begin:
-            return ""
-        return json.dumps(
-            {
-                "windows": dump(self._windows),
-                "frozen_at": self._frozen_at,
-                "moved_at": self._moved_at,
-                "best": self._best,
-                "looks": self._looks,
-                "requests": self.requests,
-            }
-        )
+    def _memory(self) -> dict[str, Any]:
+        return {
+            "windows": dump(self._windows),
+            "frozen_at": self._frozen_at,
+            "moved_at": self._moved_at,
+            "best": self._best,
+            "looks": self._looks,
+        }
 
-    def restore(self, state: str) -> None:
-        """Go on with the frozen set of ``state``; windows that had arrived are not looked at again."""
-        if not state:
-            return
-        saved = json.loads(state)
-        self._windows = load(saved["windows"])
-        self._frozen_at, self._moved_at = saved["frozen_at"], saved["moved_at"]
-        self._best, self._looks = saved["best"], saved["looks"]
-        self.requests = saved["requests"]
-        self.must_begin = False
+    def _remember(self, memory: Mapping[str, Any]) -> None:
+        self._windows = load(memory["windows"])
+        self._frozen_at, self._moved_at = memory["frozen_at"], memory["moved_at"]
+        self._best, self._looks = memory["best"], memory["looks"]
 
 
 def _is(window: Window, rows: Sequence[Row]) -> bool:
