@@ -36,14 +36,15 @@ def main():
     check_python()
     with only_one_at_a_time():
         wanted = fingerprint()
-        if read(STAMP) == wanted and os.access(PYTHON, os.X_OK):
+        made = (read(STAMP) or "").partition("\n")  # what for, and where
+        if made[0] == wanted and made[2] == PROJECT and os.access(PYTHON, os.X_OK):
             return
         started = time.monotonic()
         say("installing into .venv, this takes a minute or two; details in .venv/setup.log")
-        make_venv()
+        make_venv(moved=made[2] not in ("", PROJECT))
         install()
-        with open(STAMP, "w", encoding="utf-8") as stamp:
-            stamp.write(wanted)
+        with open(STAMP, "w", encoding="utf-8", errors="surrogateescape") as stamp:
+            stamp.write(f"{wanted}\n{PROJECT}")
         say(f"ready after {time.monotonic() - started:.0f} s")
 
 
@@ -76,27 +77,26 @@ def only_one_at_a_time():
 
 
 def fingerprint():
-    """Changes when the environment has to be made again: other requirements, another place."""
+    """Changes when something else is to be installed."""
     found = hashlib.sha256()
     for name in ("pyproject.toml", "constraints.txt", os.path.join("scripts", "bootstrap.py")):
         with open(os.path.join(PROJECT, name), "rb") as file:
             found.update(file.read())
-    found.update(PROJECT.encode(errors="surrogateescape"))
     return found.hexdigest()
 
 
 def read(path):
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
     except FileNotFoundError:
         return None
 
 
-def make_venv():
+def make_venv(moved):
     if os.path.isdir(VENV) and not os.access(VENV, os.W_OK):
         raise SetupError(".venv belongs to somebody else: remove it, or work as that user")
-    if works():
+    if not moved and works():
         return
     if os.path.isdir(VENV):
         say(".venv is incomplete or was moved: making it again")
@@ -115,7 +115,7 @@ def make_venv():
 
 
 def works():
-    """Whether .venv is a whole one, for a Python that is new enough, and in the place where it was made."""
+    """Whether .venv is a whole one with a Python that is new enough."""
     if not os.access(PYTHON, os.X_OK):
         return False
     code = f"import sys, pip; print(sys.version_info >= {NEEDED} and sys.prefix)"

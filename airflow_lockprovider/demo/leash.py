@@ -23,7 +23,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _OWNER_CHECK = 0.3  # seconds between two looks at the owner
-_LAST_WORDS = 3.0  # seconds that left-behind descendants have between SIGTERM and SIGKILL
+LAST_WORDS = 3.0  # seconds that left-behind descendants have between SIGTERM and SIGKILL
 
 
 def leashed(
@@ -31,8 +31,8 @@ def leashed(
 ) -> list[str]:
     """`command`, wrapped so that it never outlives the calling process.
 
-    The leash's own SIGTERM reaches the command as `stop_signal`. Its exit code is that of the command, or 128
-    plus the number of the signal that ended it.
+    The leash's own SIGTERM reaches the command as `stop_signal`, and a second one ends the grace time. Its exit
+    code is that of the command, or 128 plus the number of the signal that ended it.
     """
     words = [os.fspath(word) for word in command]
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(stop_signal)), str(grace), *words]
@@ -112,7 +112,7 @@ def _reap(child: int) -> tuple[bool, int | None]:
 def _end_the_rest(child: int) -> int | None:
     """Ends whatever still lives below us, politely first; the status of `child` if it was among them."""
     status = None
-    deadline = time.monotonic() + _LAST_WORDS
+    deadline = time.monotonic() + LAST_WORDS
     number = signal.SIGTERM
     told: set[int] = set()
     while True:
@@ -153,6 +153,8 @@ def run(owner: int, stop_signal: int, grace: float, command: Sequence[str]) -> i
         if status is None and deadline is None and (asked or os.getppid() != owner):
             deadline = time.monotonic() + grace
             _signal(child, stop_signal)
+        if len(asked) > 1:
+            break
     if status is None:
         _signal(child, signal.SIGKILL)
     last = _end_the_rest(child)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import smtplib
+import socket
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from airflow_lockprovider.demo import mail as mail_module
+from airflow_lockprovider.demo.mail import MailSink
+from airflow_lockprovider.demo.ports import is_listening
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def send(sink: MailSink, subject: str, text: str = "text") -> None:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "airflow@example.com", "ann@example.com", subject
+    message.set_content(text)
+    with smtplib.SMTP("127.0.0.1", sink.port, timeout=10) as client:
+        client.send_message(message)
+
+
+def test_mails_are_kept_in_order_and_can_be_read(tmp_path: Path) -> None:
+    with MailSink(tmp_path / "mail box") as sink:
+        send(sink, "first: ä", "Zeile ü\n")
+        send(sink, "second")
+        first, second = sink.messages()
+        assert (first["Subject"], second["Subject"]) == ("first: ä", "second")
+        assert first["X-Envelope-To"] == "ann@example.com"
+        assert first.get_content() == "Zeile ü\n"
+        assert [file.name for file in sink.files()] == ["0001.eml", "0002.eml"]
+
+
+def test_port_is_closed_after_the_end_and_later_mails_go_on_counting(tmp_path: Path) -> None:
+    with MailSink(tmp_path) as sink:
+        send(sink, "one")
+        port = sink.port
+    assert not is_listening(port)
+    with MailSink(tmp_path) as sink:
+        send(sink, "two")
+        assert [message["Subject"] for message in sink.messages()] == ["one", "two"]
+
+
+def test_another_port_is_tried_when_the_free_one_gets_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        offers = [taken.getsockname()[1], mail_module.free_port()]
+        monkeypatch.setattr(mail_module, "free_port", lambda: offers.pop(0))
+        with MailSink(tmp_path) as sink:
+            send(sink, "through")
+            assert len(sink.messages()) == 1
+
+
+def test_taken_port_that_was_asked_for_is_an_error(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="in use"):
+            MailSink(tmp_path, port=taken.getsockname()[1]).start()
