@@ -201,9 +201,7 @@ def test_crawl_misses_what_is_written_after_it_started_and_the_next_one_finds_it
     assert [each["Values"] for each in glue.get_partitions(**found)["Partitions"]] == [["1"], ["2"]]
 
 
-def test_regions_have_catalogs_of_their_own(
-    aws: AwsSimulator, glue: Any, put: Callable[[str, bytes], None]
-) -> None:
+def test_regions_have_catalogs_of_their_own(aws: AwsSimulator, glue: Any, put: Callable[[str, bytes], None]) -> None:
     put("out/flights/a.csv", b"id\n1\n")
     _crawl(glue)
     other = aws.client("glue", "eu-central-1")

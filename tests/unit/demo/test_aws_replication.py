@@ -202,9 +202,7 @@ def test_a_replica_is_not_replicated_further(here: Any, there: Any) -> None:
     assert len(here.list_object_versions(Bucket=SOURCE)["Versions"]) == 1
 
 
-def test_late_copy_of_an_older_version_does_not_become_the_newest(
-    aws: AwsSimulator, here: Any, there: Any
-) -> None:
+def test_late_copy_of_an_older_version_does_not_become_the_newest(aws: AwsSimulator, here: Any, there: Any) -> None:
     _replicate(here, _rule())
     aws.configure(replication_delay=0.3, replication_jitter=0)
     first = here.put_object(Bucket=SOURCE, Key="k", Body=b"old")["VersionId"]
