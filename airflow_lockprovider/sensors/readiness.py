@@ -171,6 +171,15 @@ class ReadinessSensor(BaseSensorOperator):
             self._give_up(error_for(verdict))
         return verdict.as_dict()
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException as skipped:
+            if isinstance(skipped.__cause__, AirflowSkipException):
+                # Airflow has wrapped our skip into one without the reason.
+                raise skipped.__cause__ from skipped.__cause__.__cause__
+            raise
+
     # -- both
 
     def _build(self, state: str) -> Probe:
