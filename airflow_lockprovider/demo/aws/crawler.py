@@ -7,12 +7,10 @@ started and writes to the catalog at its end.
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Callable
 from datetime import datetime
 from statistics import median
-from threading import Event, Lock, Thread
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,105 +18,11 @@ from botocore import xform_name
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.glue.models import FakeCrawler, glue_backends
 
-from airflow_lockprovider.demo.aws import catalog
-from airflow_lockprovider.demo.aws.catalog import CatalogChanges, FoundTable
+from airflow_lockprovider.demo.aws.crawl import READY, STOPPING, Crawl
 from airflow_lockprovider.demo.aws.crawl_filters import selected
 from airflow_lockprovider.demo.aws.errors import AwsError
 from airflow_lockprovider.demo.aws.request import AwsRequest
-from airflow_lockprovider.demo.aws.settings import Settings, matches
-
-READY, RUNNING, STOPPING = "READY", "RUNNING", "STOPPING"
-SUCCEEDED, CANCELLED, FAILED = "SUCCEEDED", "CANCELLED", "FAILED"
-# The same outcome has another name in ListCrawls.
-_CRAWL_STATES = {None: "RUNNING", SUCCEEDED: "COMPLETED", CANCELLED: "STOPPED", FAILED: "FAILED"}
-
-
-class Crawl:
-    """One run of a crawler, in its own thread."""
-
-    def __init__(self, crawler: FakeCrawler, settings: Settings) -> None:
-        self.crawl_id = str(uuid.uuid4())
-        self.started_at = time.time()
-        self.ended_at: float | None = None
-        self.state = READY  # as GetCrawler sees it: a start lag shows the state before
-        self.outcome: str | None = None
-        self.error: str | None = None
-        self.changes = CatalogChanges()
-        self._crawler = crawler
-        self._settings = settings
-        self._cancelled = Event()
-        self._abandoned = Event()
-        self._thread = Thread(target=self._run, name=f"crawl-{crawler.name}", daemon=True)
-        if settings.crawl_start_lag == 0:
-            self.state = RUNNING
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def cancel(self) -> None:
-        self.state = STOPPING
-        self._cancelled.set()
-
-    def abandon(self) -> None:
-        """The simulation ends: don't even take the time to stop."""
-        self._abandoned.set()
-        self.cancel()
-        self._thread.join()
-
-    @property
-    def seconds(self) -> float:
-        return (self.ended_at or time.time()) - self.started_at
-
-    def last_crawl(self) -> dict[str, Any]:
-        return {"Status": self.outcome, "ErrorMessage": self.error, **self._log()}
-
-    def history(self) -> dict[str, Any]:
-        return {
-            "CrawlId": self.crawl_id,
-            "State": _CRAWL_STATES[self.outcome],
-            "EndTime": self.ended_at,
-            "ErrorMessage": self.error,
-            "DPUHour": round(self.seconds / 3600, 6),
-            **self._log(),
-        }
-
-    def _log(self) -> dict[str, Any]:
-        return {
-            "StartTime": self.started_at,
-            "LogGroup": "/aws-glue/crawlers",
-            "LogStream": self._crawler.name,
-            "MessagePrefix": self.crawl_id,
-        }
-
-    def _run(self) -> None:
-        outcome = SUCCEEDED
-        try:
-            self._cancelled.wait(self._settings.crawl_start_lag)
-            self.started_at = time.time()
-            self.state = STOPPING if self._cancelled.is_set() else RUNNING
-            found = self._look()
-            self._cancelled.wait(self._settings.crawl_duration)
-            self.state = STOPPING
-            if self._cancelled.is_set():
-                outcome = CANCELLED
-            else:
-                backend = glue_backends[DEFAULT_ACCOUNT_ID][self._crawler.backend.region_name]
-                self.changes = catalog.write(backend, self._crawler.database_name, self._crawler.name, found)
-            self._abandoned.wait(self._settings.crawl_stopping)
-        except Exception as error:
-            # A crawl that breaks ends as FAILED with its reason, as on AWS; nobody else would see this
-            # thread's error.
-            outcome, self.error = FAILED, f"{type(error).__name__}: {error}"
-        self.ended_at = time.time()
-        self.outcome = outcome
-        self.state = READY
-
-    def _look(self) -> list[FoundTable]:
-        if matches(self._settings.crawl_fail, self._crawler.name):
-            raise catalog.CannotCrawl("scripted by the setting crawl_fail")
-        paths = [target["Path"] for target in self._crawler.targets.get("S3Targets", [])]
-        found = (catalog.look_at(path, self._crawler.table_prefix or "") for path in paths)
-        return [table for table in found if table is not None]
+from airflow_lockprovider.demo.aws.settings import Settings
 
 
 class Crawlers:
@@ -149,7 +53,7 @@ class Crawlers:
     def stop(self) -> None:
         """Cancel what runs and wait for it."""
         with self._lock:
-            running = [crawl for crawls in self._crawls.values() for crawl in crawls if not crawl.outcome]
+            running = [crawl for crawls in self._crawls.values() for crawl in crawls if not crawl.has_ended()]
         for crawl in running:
             crawl.abandon()
 
@@ -166,7 +70,7 @@ class Crawlers:
         return self._crawls.get(crawler, [])
 
     def _running(self, crawler: FakeCrawler) -> Crawl | None:
-        return next((crawl for crawl in self._history(crawler) if crawl.outcome is None), None)
+        return next((crawl for crawl in self._history(crawler) if not crawl.has_ended()), None)
 
     def _refuse_while_running(self, crawler: FakeCrawler) -> None:
         if self._running(crawler):
@@ -187,7 +91,7 @@ class Crawlers:
             crawl = self._running(crawler)
             if crawl is None:
                 raise AwsError("CrawlerNotRunningException", f"Crawler with name {crawler.name} isn't running")
-            if crawl.state == STOPPING:
+            if crawl.phase == STOPPING:
                 raise AwsError("CrawlerStoppingException", f"Crawler with name {crawler.name} is stopping")
             crawl.cancel()
         return {}
@@ -205,11 +109,15 @@ class Crawlers:
         self._refuse_while_running(self._find(region, asked["Name"]))
 
     def _describe(self, crawler: FakeCrawler) -> dict[str, Any]:
-        ended = [crawl for crawl in self._history(crawler) if crawl.outcome]
+        # Read in this order: a crawl that ends meanwhile is then never READY without being the last one.
         running = self._running(crawler)
+        state = running.crawler_state if running else READY
+        ended = [crawl for crawl in self._history(crawler) if crawl.has_ended()]
+        if running in ended and state != READY:
+            ended.remove(running)
         described = {
             **crawler.as_dict(),
-            "State": running.state if running else READY,
+            "State": state,
             "CrawlElapsedTime": int(running.seconds * 1000) if running else 0,
             "LastCrawl": ended[-1].last_crawl() if ended else None,
         }
@@ -231,7 +139,7 @@ class Crawlers:
 
     def _metrics_of(self, crawler: FakeCrawler) -> dict[str, Any]:
         running = self._running(crawler)
-        seconds = [crawl.seconds for crawl in self._history(crawler) if crawl.outcome]
+        seconds = [crawl.seconds for crawl in self._history(crawler) if crawl.has_ended()]
         last = self._history(crawler)[-1:]
         return {
             "CrawlerName": crawler.name,

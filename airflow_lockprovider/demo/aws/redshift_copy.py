@@ -1,9 +1,9 @@
 """Redshift's ``COPY table FROM 's3://...'``, carried out against the simulated S3 and a Postgres table.
 
-Known: FORMAT [AS] PARQUET, FORMAT [AS] CSV or CSV, IGNOREHEADER, DELIMITER, MANIFEST, REGION, IAM_ROLE. As
-on AWS, every object whose key begins with the given text is loaded, columns are matched by position, and
-all rows come in the statement's own transaction. Unlike AWS, an empty CSV field is NULL in text columns
-too.
+Known: FORMAT [AS] PARQUET, FORMAT [AS] CSV or CSV, IGNOREHEADER, DELIMITER, MANIFEST, REGION, IAM_ROLE, and
+without effect COMPUPDATE and STATUPDATE. As on AWS, every object whose key begins with the given text is
+loaded, columns are matched by position, and all rows come in the statement's own transaction. Unlike AWS, an
+empty CSV field is NULL in text columns too.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _OPTION = re.compile(
       | IGNOREHEADER \s+ (?:AS \s+)? (?P<skip> \d+ )
       | DELIMITER \s+ (?:AS \s+)? '(?P<delimiter> [^']+ )'
       | REGION \s+ (?:AS \s+)? '(?P<region> [^']+ )'
+      | (?: COMPUPDATE | STATUPDATE ) (?: \s+ (?: ON | OFF | TRUE | FALSE | PRESET ) )?
       | (?P<manifest> MANIFEST )
     ) (?= \s | $ )""",
     re.VERBOSE | re.IGNORECASE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from threading import Lock, Thread
 from typing import Any
@@ -125,6 +126,7 @@ class Statement:
             ) as connection:
                 self._backend_pid = connection.info.backend_pid
                 try:
+                    self.whole.becomes(STARTED)
                     self._enter(connection)
                     for part in self.parts or [self.whole]:
                         self._run_part(connection, part)
@@ -142,7 +144,6 @@ class Statement:
 
     def _run_part(self, connection: psycopg.Connection[Any], part: Progress) -> None:
         part.becomes(STARTED)
-        self.whole.status = STARTED
         if self._cancelled:
             raise psycopg.errors.QueryCanceled
         if sql_text.is_several_statements(part.sql):
@@ -151,7 +152,8 @@ class Statement:
                 "cannot insert multiple commands into a prepared statement: send them as a list (BatchExecuteStatement)"
             )
         if copy := RedshiftCopy.parse(part.sql):
-            with connection.transaction(), connection.cursor() as cursor:
+            # In a batch its transaction is open already, and another would only add a savepoint.
+            with nullcontext() if self.parts else connection.transaction(), connection.cursor() as cursor:
                 part.rows = copy.run(cursor, self.region)
         else:
             with connection.cursor() as cursor:

@@ -81,7 +81,10 @@ def _wait(glue: Any) -> dict[str, Any]:
     return crawler
 
 
-def test_crawl_goes_through_all_states_and_last_crawl_speaks_only_of_what_has_ended(glue: Any) -> None:
+def test_crawl_goes_through_all_states_and_last_crawl_speaks_only_of_what_has_ended(
+    aws: AwsSimulator, glue: Any
+) -> None:
+    aws.configure(crawl_stopping=0.3)
     assert "LastCrawl" not in _crawler(glue)
     answer = glue.start_crawler(Name=NAME)
     assert answer.keys() == {"ResponseMetadata"}
@@ -99,18 +102,19 @@ def test_crawl_goes_through_all_states_and_last_crawl_speaks_only_of_what_has_en
 
 
 def test_with_a_start_lag_the_crawler_looks_ready_and_yet_cannot_be_started(aws: AwsSimulator, glue: Any) -> None:
-    aws.configure(crawl_start_lag=0.2)
+    aws.configure(crawl_start_lag=0.7)
     glue.start_crawler(Name=NAME)
     crawler = _crawler(glue)
     assert (crawler["State"], crawler.get("LastCrawl")) == ("READY", None)
     with pytest.raises(glue.exceptions.CrawlerRunningException):
         glue.start_crawler(Name=NAME)
-    time.sleep(0.25)  # the lag itself
-    assert _crawler(glue)["State"] == "RUNNING"
+    while _crawler(glue)["State"] == "READY":
+        time.sleep(0.01)
     assert _wait(glue)["LastCrawl"]["Status"] == "SUCCEEDED"
 
 
-def test_running_crawler_cannot_be_started_updated_or_deleted(glue: Any) -> None:
+def test_running_crawler_cannot_be_started_updated_or_deleted(aws: AwsSimulator, glue: Any) -> None:
+    aws.configure(crawl_duration=60)
     glue.start_crawler(Name=NAME)
     for refused in (
         lambda: glue.start_crawler(Name=NAME),
@@ -124,7 +128,7 @@ def test_running_crawler_cannot_be_started_updated_or_deleted(glue: Any) -> None
 def test_stopped_crawl_is_cancelled_and_writes_nothing(
     aws: AwsSimulator, glue: Any, put: Callable[[str, bytes], None]
 ) -> None:
-    aws.configure(crawl_duration=60)
+    aws.configure(crawl_duration=60, crawl_stopping=0.5)
     put("out/flights/a.csv", b"id\n1\n")
     with pytest.raises(glue.exceptions.CrawlerNotRunningException):
         glue.stop_crawler(Name=NAME)
@@ -187,10 +191,10 @@ def test_parquet_schema_becomes_columns(glue: Any, put: Callable[[str, bytes], N
 def test_crawl_misses_what_is_written_after_it_started_and_the_next_one_finds_it(
     aws: AwsSimulator, glue: Any, put: Callable[[str, bytes], None]
 ) -> None:
-    aws.configure(crawl_duration=0.4)
+    aws.configure(crawl_duration=1)
     put("out/flights/ds=1/part-0.csv", b"id\n1\n")
     glue.start_crawler(Name=NAME)
-    time.sleep(0.15)  # the crawl has looked, and is still at it
+    time.sleep(0.3)  # by now the crawl has looked, and is still at it
     put("out/flights/ds=2/part-0.csv", b"id\n1\n")
     assert glue.get_databases()["DatabaseList"] == []
     _wait(glue)
@@ -252,7 +256,7 @@ def test_provider_operators_and_sensor_work_unmodified(
     put("out/flights/a.csv", b"id\n1\n")
     common = {"aws_conn_id": connection, "region_name": REGION}
     GlueCrawlerCreateOperator(task_id="create", config=CONFIG, **common).execute({})
-    GlueCrawlerRunOperator(task_id="run", crawler_name=NAME, poll_interval=1, **common).execute({})
+    GlueCrawlerRunOperator(task_id="run", crawler_name=NAME, poll_interval=0.05, **common).execute({})
     assert GlueCrawlerSensor(task_id="check", crawler_name=NAME, **common).poke({}) is True
     glue = aws.client("glue", REGION)
     assert [each["Name"] for each in glue.get_tables(DatabaseName="lake")["TableList"]] == ["flights"]
@@ -270,7 +274,7 @@ def test_deprecated_provider_operator_creates_updates_and_runs_the_crawler(
             operator = GlueCrawlerOperator(
                 task_id="crawl",
                 config=CONFIG | {"TablePrefix": prefix},
-                poll_interval=1,
+                poll_interval=0.05,
                 aws_conn_id=connection,
                 region_name=REGION,
             )

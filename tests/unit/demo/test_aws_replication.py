@@ -70,13 +70,17 @@ def _until(true: Callable[[], bool], seconds: float = 5) -> None:
         time.sleep(0.01)
 
 
-def test_written_object_is_pending_then_completed_and_the_copy_is_a_replica(here: Any, there: Any) -> None:
+def test_written_object_is_pending_then_completed_and_the_copy_is_a_replica(
+    aws: AwsSimulator, here: Any, there: Any
+) -> None:
+    aws.configure(replication_stall=".")
     _replicate(here, _rule())
     here.put_object(Bucket=SOURCE, Key="out/part-1", Body=b"one", Metadata={"job": "7"})
     assert _status(here, "out/part-1") == "PENDING"
     with pytest.raises(ClientError, match="404"):
         there.head_object(Bucket=REPLICA, Key="out/part-1")
 
+    aws.configure(replication_stall=None)
     _until(lambda: _status(here, "out/part-1") == "COMPLETED")
 
     source = here.get_object(Bucket=SOURCE, Key="out/part-1")
@@ -118,7 +122,8 @@ def test_prefix_and_tags_together_select(here: Any, there: Any) -> None:
     assert there.get_object_tagging(Bucket=REPLICA, Key="out/part-1")["TagSet"] == [{"Key": "keep", "Value": "yes"}]
 
 
-def test_kms_object_is_replicated_only_when_the_rule_says_so(here: Any) -> None:
+def test_kms_object_is_replicated_only_when_the_rule_says_so(aws: AwsSimulator, here: Any) -> None:
+    aws.configure(replication_delay=60)
     encrypted = {"Bucket": SOURCE, "Body": b"x", "ServerSideEncryption": "aws:kms"}
     _replicate(here, _rule())
     here.put_object(Key="not-selected", **encrypted)
@@ -134,13 +139,15 @@ def test_objects_older_than_the_rule_are_not_replicated(here: Any) -> None:
     assert _status(here, "old") is None
 
 
-def test_copied_and_multipart_objects_are_replicated_too(here: Any, there: Any) -> None:
+def test_copied_and_multipart_objects_are_replicated_too(aws: AwsSimulator, here: Any, there: Any) -> None:
+    aws.configure(replication_stall="large")
     here.put_object(Bucket=SOURCE, Key="before-the-rule", Body=b"copied")
     _replicate(here, _rule())
     here.copy_object(Bucket=SOURCE, Key="copy", CopySource={"Bucket": SOURCE, "Key": "before-the-rule"})
     upload = here.create_multipart_upload(Bucket=SOURCE, Key="large")["UploadId"]
     part = here.upload_part(Bucket=SOURCE, Key="large", UploadId=upload, PartNumber=1, Body=b"large")
-    assert not there.list_objects_v2(Bucket=REPLICA).get("Contents")
+    assert _status(here, "copy")
+    assert [each["key"] for each in aws.replication_journal()] == ["copy"]
     here.complete_multipart_upload(
         Bucket=SOURCE,
         Key="large",
@@ -148,6 +155,7 @@ def test_copied_and_multipart_objects_are_replicated_too(here: Any, there: Any) 
         MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]},
     )
     assert _status(here, "large") == "PENDING"
+    aws.configure(replication_stall=None)
     for key, content in (("copy", b"copied"), ("large", b"large")):
         _until(lambda key=key: _status(here, key) == "COMPLETED")
         assert there.get_object(Bucket=REPLICA, Key=key)["Body"].read() == content
@@ -238,7 +246,8 @@ def test_stored_rules_are_answered_as_they_were_put(here: Any) -> None:
     assert here.get_bucket_replication(Bucket=SOURCE)["ReplicationConfiguration"]["Rules"] == rules
 
 
-def test_rule_of_the_first_kind_keeps_its_prefix_and_has_no_priority(here: Any) -> None:
+def test_rule_of_the_first_kind_keeps_its_prefix_and_has_no_priority(aws: AwsSimulator, here: Any) -> None:
+    aws.configure(replication_delay=60)
     rule = {"ID": "v1", "Prefix": "out/", "Status": "Enabled", "Destination": {"Bucket": f"arn:aws:s3:::{REPLICA}"}}
     _replicate(here, rule)
     assert here.get_bucket_replication(Bucket=SOURCE)["ReplicationConfiguration"]["Rules"] == [rule]
@@ -270,11 +279,12 @@ def test_keys_that_need_quoting_are_replicated(here: Any, there: Any) -> None:
 
 def test_journal_tells_when_each_copy_arrived(aws: AwsSimulator, here: Any) -> None:
     _replicate(here, _rule())
-    aws.configure(replication_fail="bad$")
+    aws.configure(replication_fail="bad$", replication_stall=".")
     before = time.time()
     version = here.put_object(Bucket=SOURCE, Key="good", Body=b"four")["VersionId"]
     here.put_object(Bucket=SOURCE, Key="bad", Body=b"x")
     assert [each["status"] for each in aws.replication_journal()] == ["PENDING", "PENDING"]
+    aws.configure(replication_stall=None)
     _until(lambda: (_status(here, "good"), _status(here, "bad")) == ("COMPLETED", "FAILED"))
     good, bad = aws.replication_journal()
     assert before <= good["put_at"] < good["replicated_at"] <= time.time()

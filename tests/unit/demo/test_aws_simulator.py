@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -126,33 +125,29 @@ def test_a_second_simulator_in_one_process_is_refused_and_the_first_leaves_nothi
         _ = second.endpoint_url
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_process_says_when_it_is_ready_and_ends_cleanly(end: signal.Signals) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "airflow_lockprovider.demo.aws", "--settings", '{"replication_delay": 7}'],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"LOCKPROVIDER_DEMO_WAREHOUSES": '{"eu-central-1": "dbname=nowhere"}'},
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("simulated AWS is ready at http://127.0.0.1:")
-        endpoint = line.split()[-1]
-        assert _control(f"{endpoint}/_simulation")["settings"]["replication_delay"] == 7
-        client = boto3.client(
-            "sts",
-            endpoint_url=endpoint,
-            region_name=REGION,
-            aws_access_key_id="simulated",
-            aws_secret_access_key="simulated",
+def test_process_says_when_it_is_ready_and_ends_cleanly() -> None:
+    ends = (signal.SIGTERM, signal.SIGINT)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "airflow_lockprovider.demo.aws", "--settings", '{"replication_delay": 7}'],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"LOCKPROVIDER_DEMO_WAREHOUSES": '{"eu-central-1": "dbname=nowhere"}'},
         )
-        assert client.get_caller_identity()["Account"]
-        process.send_signal(end)
-        assert process.wait(timeout=10) == 0
+        for _ in ends
+    ]
+    try:
+        for process, end in zip(processes, ends, strict=True):
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("simulated AWS is ready at http://127.0.0.1:")
+            assert _control(f"{line.split()[-1]}/_simulation")["settings"]["replication_delay"] == 7
+            process.send_signal(end)
+            assert process.wait(timeout=10) == 0
     finally:
-        process.kill()
-        process.communicate()
+        for process in processes:
+            process.kill()
+            process.communicate()
 
 
 def test_conditional_put_keeps_the_first_writer(s3: Any) -> None:
