@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import random
 import socket
 
 LOOPBACK = "127.0.0.1"
+# Below the range from which systems take the near end of outgoing connections: a port from there would often be
+# in use again when a server that needs ten seconds to start at last binds it.
+_RANGE = range(20_000, 32_768)
 
 
 def free_ports(count: int) -> list[int]:
     """`count` different ports that nobody listens on at this moment.
 
-    Somebody else may take one before it is used: whoever binds it has to be ready to ask again.
+    Somebody else may still take one before it is used: whoever binds it has to be ready to ask again.
     """
     with contextlib.ExitStack() as held:  # held together, or the same port could come twice
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
+        found: list[int] = []
+        for port in random.sample(_RANGE, len(_RANGE)):
+            if len(found) == count:
+                break
+            each = held.enter_context(socket.socket())
+            try:
+                each.bind((LOOPBACK, port))
+            except OSError as error:
+                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                    raise
+            else:
+                found.append(port)
+        return found
 
 
 def free_port() -> int:

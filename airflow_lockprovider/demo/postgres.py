@@ -90,9 +90,7 @@ class EmbeddedPostgres:
         with self._connect() as connection:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
                 statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-                connection.execute(
-                    statement.format(sql.Identifier(name), sql.Identifier(template or "template1"))
-                )
+                connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template or "template1")))
         return self.dsn(name)
 
     def drop_database(self, name: str) -> None:
@@ -100,9 +98,7 @@ class EmbeddedPostgres:
         from psycopg import sql
 
         with self._connect() as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-            )
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def ended(self) -> str | None:
         """Why the server is not running any more, with the end of its log; None while it runs."""
@@ -223,9 +219,7 @@ class EmbeddedPostgres:
             check=False,
         )
         if made.returncode != 0:
-            raise PostgresError(
-                f"initdb failed in {scratch} (exit code {made.returncode}):\n{made.stderr.strip()}"
-            )
+            raise PostgresError(f"initdb failed in {scratch} (exit code {made.returncode}):\n{made.stderr.strip()}")
         scratch.rename(self._cluster)
 
     def _run(self, binaries: PostgresBinaries) -> None:
@@ -238,9 +232,7 @@ class EmbeddedPostgres:
             if _TAKEN not in self._log_tail():
                 raise PostgresError(f"postgres did not start; {self.log_file} ends with:\n{self._log_tail()}")
             if not tries_left:
-                raise PostgresError(
-                    f"port {self._port} is taken: stop whoever listens there, or choose another one"
-                )
+                raise PostgresError(f"port {self._port} is taken: stop whoever listens there, or choose another one")
 
     def _launch(self, binaries: PostgresBinaries) -> None:
         options = _OPTIONS | ({} if self.durable else _FAST_OPTIONS) | {"port": str(self._port)}
@@ -268,18 +260,14 @@ class EmbeddedPostgres:
             if self._recorded().get("status") == "ready":
                 return True
             if time.monotonic() > deadline:
-                raise PostgresError(
-                    f"postgres is not ready after {_START_TIMEOUT:.0f} s; see {self.log_file}"
-                )
+                raise PostgresError(f"postgres is not ready after {_START_TIMEOUT:.0f} s; see {self.log_file}")
             time.sleep(0.02)
         return False
 
     def _recorded(self) -> dict[str, str]:
         """What the server writes down about itself; nothing when it is not there."""
         try:
-            lines = (
-                (self._cluster / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
-            )
+            lines = (self._cluster / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return {}
         names = ("pid", "folder", "started", "port", "socket", "address", "memory", "status")
@@ -309,9 +297,7 @@ def _serves(pid: int, cluster: Path) -> bool:
     except FileNotFoundError:
         if Path("/proc/self").exists():
             return False
-    shown = subprocess.run(
-        ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout
+    shown = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return "postgres" in shown and str(cluster) in shown
 
 

@@ -60,9 +60,7 @@ signal.signal(signal.SIGINT, lambda *_: sys.exit(42))
 print("up", flush=True)
 time.sleep(60)
 """
-    with subprocess.Popen(
-        leashed([*PYTHON, code], stop_signal=signal.SIGINT), stdout=subprocess.PIPE
-    ) as process:
+    with subprocess.Popen(leashed([*PYTHON, code], stop_signal=signal.SIGINT), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.terminate()

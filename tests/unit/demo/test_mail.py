@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from airflow_lockprovider.demo import mail as mail_module
 from airflow_lockprovider.demo.mail import MailSink
 from airflow_lockprovider.demo.ports import is_listening
 
@@ -43,15 +42,12 @@ def test_port_is_closed_after_the_end_and_later_mails_go_on_counting(tmp_path: P
         assert [message["Subject"] for message in sink.messages()] == ["one", "two"]
 
 
-def test_another_port_is_tried_when_the_free_one_gets_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        offers = [taken.getsockname()[1], mail_module.free_port()]
-        monkeypatch.setattr(mail_module, "free_port", lambda: offers.pop(0))
-        with MailSink(tmp_path) as sink:
-            send(sink, "through")
-            assert len(sink.messages()) == 1
+def test_client_that_is_still_connected_does_not_keep_it_from_ending(tmp_path: Path) -> None:
+    sink = MailSink(tmp_path).start()
+    with socket.create_connection(("127.0.0.1", sink.port), timeout=10) as client:
+        client.recv(100)
+        sink.stop()
+        assert not client.recv(100)
 
 
 def test_taken_port_that_was_asked_for_is_an_error(tmp_path: Path) -> None:

@@ -110,9 +110,7 @@ def test_taken_port_is_named_when_it_was_asked_for(tmp_path: Path) -> None:
             EmbeddedPostgres(tmp_path, port=port).start()
 
 
-def test_another_port_is_tried_when_the_free_one_gets_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_port_is_tried_when_the_free_one_gets_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -191,9 +189,7 @@ def test_root_without_user_namespaces_runs_it_as_nobody_even_in_a_closed_folder(
     assert closed.stat().st_mode & 0o777 == 0o700
 
 
-def test_folder_named_by_the_user_is_the_only_candidate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folder_named_by_the_user_is_the_only_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCKPROVIDER_PG_BIN", str(tmp_path / "none"))
     assert list(candidate_folders()) == [tmp_path / "none"]
     with pytest.raises(NoPostgresError, match=r"none: holds no postgres.*"):
