@@ -11,21 +11,42 @@ from airflow.providers.common.compat.sdk import (
     BaseOperator,
     BaseOperatorLink,
     BaseSensorOperator,
+    Context,
     TaskDeferred,
     conf,
+    redact,
 )
+from airflow.sdk.bases.decorator import task_decorator_factory
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, BaseOperatorMeta
 from airflow.sdk.definitions.connection import Connection
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.definitions.xcom_arg import XComArg
+from airflow.sdk.exceptions import AirflowRescheduleException, AirflowTaskTimeout, TaskAwaitingInput
+from airflow.sdk.module_loading import import_string  # type: ignore[attr-defined]
+from airflow.serialization.decoders import smart_decode_trigger_kwargs
 
 __all__ = [
+    "TRIGGER_FAIL_REPR",
     "AirflowException",
     "AirflowFailException",
+    "AirflowRescheduleException",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "BaseHook",
     "BaseNotifier",
     "BaseOperator",
     "BaseOperatorLink",
+    "BaseOperatorMeta",
     "BaseSensorOperator",
     "Connection",
+    "Context",
+    "MappedOperator",
+    "TaskAwaitingInput",
     "TaskDeferred",
+    "XComArg",
     "conf",
+    "import_string",
+    "redact",
+    "smart_decode_trigger_kwargs",
+    "task_decorator_factory",
 ]

@@ -1,0 +1,272 @@
+"""The lock around any operator. There is this one implementation; all doors lead here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow_lockprovider import config
+from airflow_lockprovider.compat import (
+    TRIGGER_FAIL_REPR,
+    AirflowRescheduleException,
+    AirflowTaskTimeout,
+    BaseOperatorMeta,
+    TaskAwaitingInput,
+    TaskDeferred,
+)
+from airflow_lockprovider.lease.errors import ConfigurationError, LeaseLost, LockProviderError
+from airflow_lockprovider.lease.interrupt import Interrupter
+from airflow_lockprovider.lease.keeper import Keeper
+from airflow_lockprovider.lease.lock import Lock
+from airflow_lockprovider.lease.model import Lease
+from airflow_lockprovider.operators.abort import TaskAborted, aborting_on_sigterm
+from airflow_lockprovider.operators.attempt import Attempt
+from airflow_lockprovider.operators.lease_template import LeaseTemplate
+from airflow_lockprovider.operators.refusal import refuse_task
+from airflow_lockprovider.triggers.envelope import Envelope
+from airflow_lockprovider.triggers.keeping import KeepLeaseTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    class _Base:
+        """What the class on the right of the mixin gives, for type checkers only."""
+
+        log: Any
+        task_id: str
+        dag_id: str
+        overwrite_rtif_after_execution: bool
+
+        def __init__(self, **kwargs: Any) -> None: ...
+        def execute(self, context: Context) -> Any: ...
+        def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any: ...
+        def on_kill(self) -> None: ...
+        def _do_render_template_fields(
+            self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
+        ) -> None: ...
+else:
+    _Base = object
+
+LockLike = str | Lock | Mapping[str, Any]
+
+
+class LockedMixin(_Base):
+    """Stands left of any operator class (see `locked`). No BaseOperator itself, as Airflow's ResumableJobMixin.
+
+    :param lock: a name, a `Lock`, or a mapping such as ``{"lock_status": "enable", "lock_duration": "10 mins"}``; the
+        name is templated
+    """
+
+    @BaseOperatorMeta._apply_defaults  # type: ignore[type-var]
+    def __init__(self, *, lock: LockLike | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._declare_lock(lock)
+
+    def _declare_lock(self, lock: LockLike | None) -> None:
+        """Check and keep the lock: when the DAG is parsed, so that a mistake is an import error."""
+        if isinstance(lock, list | tuple):
+            raise ConfigurationError(f"task {self.task_id!r}: several locks on one task are not possible yet")
+        default_name = f"{self.dag_id}.{self.task_id}"
+        declared = None if lock is None else Lock.of(lock, default_name=default_name)
+        if declared is not None:
+            refuse_task(self)
+            if declared.ttl is not None:
+                config.lease_settings().renewal_period(float(declared.ttl))  # type: ignore[arg-type]
+        self._lock = declared
+        self.lock_name = declared.name if declared else None
+        self.lock_holder: Lease | None = None
+        self._lock_killed = False
+        self._lock_stopped = False
+        self._lock_renders_again: dict[str, Any] = {}
+        self._lock_rendering: tuple[Context, Any] | None = None
+
+    # What the task runner calls
+
+    def execute(self, context: Context) -> Any:
+        if self._lock is None:
+            return super().execute(context)
+        attempt = self._attempt(self._lock, context)
+        return self._first(attempt, "execute", {}, context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        kwargs = dict(next_kwargs or {})
+        if self._lock is None:
+            return super().resume_execution(next_method, kwargs, context)
+        attempt = self._attempt(self._lock, context)
+        word = Envelope.read(kwargs.get("event"))
+        if word is None:
+            return self._resume_without_word(attempt, next_method, kwargs, context)
+        if word.phase == "timeout":
+            attempt.give_up()
+        if word.phase == "lost":
+            raise LeaseLost(
+                f"the lease on {attempt.lock.name!r}, token {word.token}, was lost while the task was deferred, "
+                f"its work was stopped: {word.reason}",
+                lock_name=attempt.lock.name,
+            )
+        if word.phase == "kept":
+            assert word.token is not None
+            lease = attempt.take_up(word.token)
+            return self._run(attempt, lease, next_method, {**kwargs, "event": word.event}, context)
+        method, kwargs = word.method, dict(word.kwargs)
+        if word.phase == "gone" or word.ticket is None:
+            return self._first(attempt, method, kwargs, context)
+        with self._seen(attempt):
+            lease = attempt.confirm(word.ticket, method, kwargs)
+        return self._run(attempt, lease, method, kwargs, context)
+
+    def on_kill(self) -> None:
+        self._lock_killed = True
+        if not self._lock_stopped:
+            super().on_kill()
+
+    # Legs
+
+    def _first(self, attempt: Attempt, method: str, kwargs: dict[str, Any], context: Context) -> Any:
+        with self._seen(attempt):
+            lease = attempt.enter(method, kwargs)
+        return self._run(attempt, lease, method, kwargs, context)
+
+    def _resume_without_word(self, attempt: Attempt, method: str, kwargs: dict[str, Any], context: Context) -> Any:
+        """A trigger failed or timed out, a parked task goes on, or Airflow resumed us for no reason (#65248)."""
+        lease = attempt.held()
+        if lease is not None:
+            return self._run(attempt, attempt.hook.renew(lease), method, kwargs, context)
+        if method == TRIGGER_FAIL_REPR:
+            attempt.leave_line()
+            return super().resume_execution(method, kwargs, context)
+        if method != "execute" and (end := attempt.hook.last_event(attempt.lock.name, attempt.owner_id)) in (
+            "expired",
+            "revoked",
+        ):
+            raise LeaseLost(
+                f"the lease on {attempt.lock.name!r} was lost while the task was deferred: it was {end}",
+                lock_name=attempt.lock.name,
+            )
+        return self._first(attempt, method, kwargs, context)
+
+    def _run(self, attempt: Attempt, lease: Lease, method: str, kwargs: dict[str, Any], context: Context) -> Any:
+        """Run one leg of the wrapped operator under the lease, and give it back in every ending but a deferral."""
+        self.lock_holder = lease
+        handed_over = False
+        try:
+            self.log.info("lock %r is ours: token %s, waited %.1f s", lease.lock_name, lease.token, lease.waited)
+            self._render_with(lease)
+            with _in_environment(lease), Interrupter() as interrupter, aborting_on_sigterm():
+                if self._lock_killed:
+                    raise TaskAborted("the task was asked to stop before its work began")
+                with Keeper(attempt.hook, lease, interrupter.interrupt) as keeper:
+                    try:
+                        result = self._call(method, kwargs, context)
+                    except TaskDeferred as deferred:
+                        self._hand_over(attempt, keeper, deferred)
+                        handed_over = True
+                        raise
+                if keeper.loss:
+                    raise keeper.loss
+            return result
+        except (TaskAwaitingInput, AirflowRescheduleException):
+            raise  # parked where nobody could renew: given back, and taken again on the way in
+        except (AirflowTaskTimeout, LeaseLost):
+            self._stop_work()
+            raise
+        finally:
+            if not handed_over:
+                attempt.release(lease)
+
+    def _call(self, method: str, kwargs: dict[str, Any], context: Context) -> Any:
+        if method == "execute":
+            return super().execute(context)
+        return super().resume_execution(method, kwargs, context)
+
+    def _hand_over(self, attempt: Attempt, keeper: Keeper, deferred: TaskDeferred) -> None:
+        """The wrapped operator defers itself: put our trigger around its own."""
+        if keeper.loss:
+            raise keeper.loss
+        lease = keeper.lease
+        try:
+            lease = attempt.hook.renew(lease)  # the whole ttl for the way to the triggerer
+        except LeaseLost:
+            raise
+        except LockProviderError as error:
+            self.log.warning("renewing %s before the deferral failed, the triggerer will try: %s", lease, error)
+        deferred.trigger = KeepLeaseTrigger.around(
+            deferred.trigger,
+            lease,
+            lease_conn_id=attempt.hook.lease_conn_id,
+            schema=attempt.hook.store.schema,
+        )
+
+    def _stop_work(self) -> None:
+        """Stop external work before the lease is given back. The task runner's later on_kill() then does nothing."""
+        if self._lock_stopped:
+            return
+        try:
+            super().on_kill()
+        except Exception:
+            self.log.exception("on_kill() failed, external work may go on")
+        self._lock_stopped = True
+
+    # Templates
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        if parent is not self or self._lock is None:
+            super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+            return
+        stand_in = LeaseTemplate()
+        context["lease"] = stand_in  # type: ignore[typeddict-unknown-key]
+        self._lock_rendering, self._lock_renders_again = (context, jinja_env), {}
+        for field in template_fields:
+            raw, stand_in.asked = getattr(self, field, None), False
+            super()._do_render_template_fields(self, (field,), context, jinja_env, seen_oids)
+            if stand_in.asked:
+                self._lock_renders_again[field] = raw
+
+    def _render_with(self, lease: Lease) -> None:
+        """Render the fields that ask for the lease once more; Airflow then shows the real token, too."""
+        if self._lock_rendering is None:
+            return
+        context, jinja_env = self._lock_rendering
+        context["lease"] = lease  # type: ignore[typeddict-unknown-key]
+        for field, raw in self._lock_renders_again.items():
+            setattr(self, field, raw)
+            super()._do_render_template_fields(self, (field,), context, jinja_env, set())
+            self.overwrite_rtif_after_execution = True
+
+    # Inside
+
+    def _attempt(self, lock: Lock, context: Context) -> Attempt:
+        assert self.lock_name is not None
+        return Attempt(lock.named(self.lock_name), context["ti"], self.log)
+
+    @contextmanager
+    def _seen(self, attempt: Attempt) -> Iterator[None]:
+        """Remember who holds the lock, for the link."""
+        try:
+            yield
+        finally:
+            answer = attempt.last_answer
+            if isinstance(answer, Lease):
+                self.lock_holder = answer
+            elif answer is not None and answer.leases:
+                self.lock_holder = answer.leases[0]
+
+
+@contextmanager
+def _in_environment(lease: Lease) -> Iterator[None]:
+    """The lease for child processes: AIRFLOW_LEASE_NAME and AIRFLOW_LEASE_TOKEN."""
+    values = {"AIRFLOW_LEASE_NAME": lease.lock_name, "AIRFLOW_LEASE_TOKEN": str(lease.token)}
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,215 @@
+"""All waiters and all kept leases of one process and one database share two threads, each with one connection.
+
+Triggers never speak to the database themselves: the event loop must not block, and a connection for each of a thousand
+waiters would be too many. One thread renews, the other polls and reserves, so that a slow decision about a busy lock
+never delays a renewal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import ClassVar, TypeVar
+
+from airflow_lockprovider.hooks.lease import LeaseHook
+from airflow_lockprovider.lease.errors import LockProviderError
+from airflow_lockprovider.lease.model import Lease
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+_IDLE = 30.0
+"""Seconds without work after which a thread ends and its connection is closed."""
+_RETRY = 1.0
+
+
+@dataclass(eq=False)
+class Waiting:
+    """A ticket that is looked after."""
+
+    ticket: int
+    handover_ttl: float | None
+    not_before: float
+    """On time.monotonic(): no reservation earlier, its trigger could not fire yet."""
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[Lease | None]
+    """The reservation; None when the ticket is no more."""
+
+
+@dataclass(eq=False)
+class Kept:
+    """A lease that is renewed."""
+
+    lease: Lease
+    loop: asyncio.AbstractEventLoop
+    lost: asyncio.Future[str]
+    """Why it was lost."""
+    due: float = 0.0
+    """On the hook's clock."""
+
+
+class Coordinator:
+    """Looks after waiters and leases on behalf of the triggers of this process. Get it with `Coordinator.of`."""
+
+    _all: ClassVar[dict[tuple[str, str], Coordinator]] = {}
+    _making = threading.Lock()
+
+    def __init__(self, hook: LeaseHook) -> None:
+        self.session_id = str(uuid.uuid4())
+        self._hook = hook
+        self._changed = threading.Condition()
+        self._waiting: set[Waiting] = set()
+        self._kept: set[Kept] = set()
+        self._threads: dict[str, threading.Thread] = {}
+
+    @classmethod
+    def of(cls, hook: LeaseHook) -> Coordinator:
+        """The coordinator of this process for the hook's database. The hook must have its connection resolved."""
+        with cls._making:
+            return cls._all.setdefault((hook.lease_conn_id, hook.store.schema), cls(hook))
+
+    # Called in the event loop
+
+    def wait(self, ticket: int, *, handover_ttl: float | None, not_before: float) -> Waiting:
+        """Look after a ticket until it has its reservation, is no more, or is forgotten."""
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(ticket, handover_ttl, not_before, loop, loop.create_future())
+        with self._changed:
+            self._waiting.add(waiting)
+            self._ensure("waiter", self._reserve_round, lambda: bool(self._waiting))
+        return waiting
+
+    def keep(self, *, lock_name: str, owner_id: str, token: int, ttl: float) -> Kept:
+        """Renew a lease until it is lost or forgotten. The first renewal is done at once."""
+        loop = asyncio.get_running_loop()
+        now = datetime.now(UTC)
+        lease = Lease(
+            lock_name=lock_name,
+            owner_id=owner_id,
+            owner=owner_id,
+            token=token,
+            units=1,
+            shared=False,
+            state="held",
+            ttl=ttl,
+            remaining=ttl,
+            created_at=now,
+            expires_at=now,
+            trusted_until=self._hook.clock() + ttl,
+        )
+        kept = Kept(lease, loop, loop.create_future())
+        with self._changed:
+            self._kept.add(kept)
+            self._ensure("keeper", self._renew_round, lambda: bool(self._kept))
+        return kept
+
+    def forget(self, entry: Waiting | Kept) -> None:
+        """Look after it no more. Gives nothing back: that is for whoever knows why."""
+        with self._changed:
+            self._waiting.discard(entry)
+            self._kept.discard(entry)
+
+    def give_up_at(self, kept: Kept) -> float:
+        """When the work under this lease must have stopped, on the hook's clock."""
+        ttl = kept.lease.ttl
+        return kept.lease.trusted_until - (ttl - self._hook.settings.give_up_after(ttl))
+
+    # In the threads
+
+    def _ensure(self, name: str, work: Callable[[], float], busy: Callable[[], bool]) -> None:
+        self._changed.notify_all()
+        if name not in self._threads:
+            thread = threading.Thread(
+                target=self._run, args=(name, work, busy), name=f"lease-{name}-{self._hook.lease_conn_id}", daemon=True
+            )
+            self._threads[name] = thread
+            thread.start()
+
+    def _run(self, name: str, work: Callable[[], float], busy: Callable[[], bool]) -> None:
+        try:
+            while True:
+                with self._changed:
+                    if not busy() and not self._changed.wait_for(busy, timeout=_IDLE):
+                        del self._threads[name]
+                        return
+                try:
+                    pause = work()
+                except LockProviderError as error:
+                    log.warning("the locks at %s cannot be reached, trying again: %s", self._hook.lease_conn_id, error)
+                    self._hook.close()
+                    pause = _RETRY
+                except Exception:
+                    # Nobody is lost: all entries are still there for the next round.
+                    log.exception("a round of the lease %s failed, trying again", name)
+                    self._hook.close()
+                    pause = _RETRY
+                with self._changed:
+                    self._changed.wait(pause)
+        finally:
+            self._hook.close()
+
+    def _reserve_round(self) -> float:
+        with self._changed:
+            waiting = {entry.ticket: entry for entry in self._waiting}
+        views = self._hook.poll(self.session_id, list(waiting))
+        for view in sorted(views, key=lambda view: view.number):
+            entry = waiting[view.number]
+            if view.verdict == "gone":
+                self._answer(entry, None)
+            elif view.verdict == "try" and time.monotonic() >= entry.not_before and self._is_wanted(entry):
+                answer = self._hook.reserve(entry.ticket, session_id=self.session_id, handover_ttl=entry.handover_ttl)
+                if answer or answer is None:
+                    self._answer(entry, answer)
+        return self._hook.settings.poll_interval
+
+    def _renew_round(self) -> float:
+        now = self._hook.clock()
+        with self._changed:
+            due = [entry for entry in self._kept if entry.due <= now]
+        try:
+            answers = self._hook.renew_many([entry.lease for entry in due])
+        except LockProviderError as error:
+            for entry in due:
+                if self._hook.clock() >= self.give_up_at(entry):
+                    self._lose(entry, f"it could not be renewed in time: {error}")
+            raise
+        for entry, answer in zip(due, answers, strict=True):
+            if answer.outcome == "lost":
+                self._lose(entry, answer.reason)
+            elif answer.outcome == "skipped":
+                entry.due = now + _RETRY
+            else:
+                entry.lease = answer.lease
+                entry.due = now + self._hook.settings.renewal_period(entry.lease.ttl)
+        with self._changed:
+            next_due = min((entry.due for entry in self._kept), default=now + _IDLE)
+        return max(0.05, next_due - self._hook.clock())
+
+    def _is_wanted(self, entry: Waiting) -> bool:
+        with self._changed:
+            return entry in self._waiting
+
+    def _answer(self, entry: Waiting, answer: Lease | None) -> None:
+        self.forget(entry)
+        _settle_future(entry.loop, entry.answer, answer)
+
+    def _lose(self, entry: Kept, reason: str) -> None:
+        self.forget(entry)
+        _settle_future(entry.loop, entry.lost, reason)
+
+
+def _settle_future(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Result], result: Result) -> None:
+    def settle() -> None:
+        if not future.done():
+            future.set_result(result)
+
+    try:
+        loop.call_soon_threadsafe(settle)
+    except RuntimeError:
+        log.debug("the event loop of a trigger is closed, its answer is dropped")
