@@ -65,11 +65,13 @@ class LeaseSettings:
         return ttl * (1 - self.safety_margin)
 
 
-_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,55}")  # a name has 63 bytes, and the roles add "_reader"
 
 
 def check_schema(schema: str) -> str:
     """Return ``schema`` if it is a plain lower-case SQL name, else raise ConfigurationError."""
     if not _SCHEMA.fullmatch(schema):
-        raise ConfigurationError(f"schema={schema!r} must be a plain lower-case name such as 'lockprovider'")
+        raise ConfigurationError(
+            f"schema={schema!r} must be a plain lower-case name of at most 56 characters, such as 'lockprovider'"
+        )
     return schema

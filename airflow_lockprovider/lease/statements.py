@@ -28,7 +28,7 @@ class Statements:
     def script(self, name: str) -> str:
         """Text of one file, with the schema filled in."""
         text = (self._folder / name).read_text(encoding="utf-8")
-        return text.replace(':"schema"', self.schema).replace(":'schema'", f"'{self.schema}'")
+        return text.replace(':"schema"', f'"{self.schema}"').replace(":'schema'", f"'{self.schema}'")
 
     @property
     def migrations(self) -> list[tuple[int, str]]:

@@ -534,3 +534,30 @@ def test_unknown_names_are_attribute_errors() -> None:
 
     with pytest.raises(AttributeError, match="NoSuchSensor"):
         _ = package.NoSuchSensor  # type: ignore[attr-defined]
+
+
+def test_a_dag_with_both_sensors_serialises_the_same_every_time() -> None:
+    from airflow.sdk import DAG
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    def parsed() -> Any:
+        with DAG("d", schedule=None) as dag:
+            replication(poke_interval=(5, 60), stall_after="10 mins")
+            crawl(start=False, after=datetime(2026, 1, 31, tzinfo=UTC), start_timeout=timedelta(minutes=2))
+            S3ReplicationSensor.partial(
+                task_id="each", source_bucket="lake", destination_bucket="replica", poke_interval=(5, 60)
+            ).expand(prefix=["a/", "b/"])
+        return DagSerialization.to_dict(dag)
+
+    first = parsed()
+    assert first == parsed()
+    assert json.dumps(first)
+    assert DagSerialization.from_dict(first).task_ids == ["wait", "crawl", "each"]
+
+
+def test_a_mapped_sensor_is_checked_and_built_like_any_other() -> None:
+    mapped = S3ReplicationSensor.partial(
+        task_id="each", source_bucket="lake", destination_bucket="replica", poke_interval=(5, 60)
+    ).expand(prefix=["a/"])
+    sensor = mapped.unmap({"prefix": "a/"})
+    assert (sensor.prefix, sensor.poke_interval, sensor.longest_poke_interval) == ("a/", 5, 60)

@@ -11,6 +11,11 @@ select version, digest from :"schema".schema_version order by version desc limit
 insert into :"schema".schema_version (version, digest) values (%(version)s, %(digest)s)
 on conflict (version) do update set digest = excluded.digest, applied_at = clock_timestamp()
 
+-- name: missing_roles
+select string_agg(:'schema' || '_' || kind, ', ') as roles
+from unnest(array['reader', 'writer', 'worker', 'admin']) kind
+where not exists (select 1 from pg_catalog.pg_roles r where r.rolname = :'schema' || '_' || kind)
+
 -- name: declare
 select :"schema".declare(%(lock_names)s::text[], %(capacity)s::integer)
 

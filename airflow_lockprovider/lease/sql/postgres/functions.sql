@@ -56,7 +56,7 @@ begin
     end if;
 
     return query select * from :"schema"._admit(
-        lock_names, owner_id, coalesce(owner, owner_id), units, shared, 0, null, null, 'held', ttl, null,
+        lock_names, owner_id, coalesce(owner, owner_id), units, shared, null, null, 'held', ttl, null,
         coalesce(context, '{}'), skip_after);
 end $$;
 
@@ -101,21 +101,35 @@ begin
     perform :"schema"._precheck();
     insert into :"schema".worker_session as s (session_id) values (poll.session_id)
     on conflict on constraint worker_session_pkey do update set seen_at = clock_timestamp();
+    -- Once per ticket and process. A row that is being decided about is skipped; the next poll comes soon.
+    with new as (
+        select w.ticket, w.lock_name from :"schema".waiter w
+        where w.ticket = any (poll.tickets) and w.worker_session is distinct from poll.session_id
+        for no key update skip locked
+    )
     update :"schema".waiter w set worker_session = poll.session_id, seen_at = clock_timestamp()
-    where w.ticket = any (poll.tickets) and w.worker_session is distinct from poll.session_id;
+    from new where w.ticket = new.ticket and w.lock_name = new.lock_name;
 
+    -- A request that can never be granted (the lock has shrunk) is worth a try as well: the try says so.
     return query
-        with line as (
-            select w.ticket,
-                   max(:"schema"._ahead(w.lock_name, w.ticket, w.priority, w.shared, w.owner_id, skip_after)) as ahead,
-                   bool_and(not k.paused and :"schema"._fits(w.lock_name, w.units, w.shared, true)) as open
-            from :"schema".waiter w join :"schema".lock k on k.lock_name = w.lock_name
-            where w.ticket = any (poll.tickets)
-            group by w.ticket
+        with mine as materialized (
+            select w.ticket, w.lock_name, w.units, w.shared from :"schema".waiter w where w.ticket = any (poll.tickets)
+        ), line as (
+            select n.ticket, n.lock_name, case when n.shared then n.ahead_exclusive else n.ahead end as ahead
+            from :"schema"._line(array(select distinct m.lock_name from mine m), skip_after) n
+        ), looked as (
+            select m.ticket, max(line.ahead) as ahead, bool_or(m.units > k.capacity) as never,
+                   bool_and(not k.paused and line.ahead = 0
+                            and case when line.ahead = 0 then :"schema"._fits(m.lock_name, m.units, m.shared, true) end) as open
+            from mine m
+            join line on line.ticket = m.ticket and line.lock_name = m.lock_name
+            join :"schema".lock k on k.lock_name = m.lock_name
+            group by m.ticket
         )
-        select t.number, case when line.ticket is null then 'gone' when line.ahead = 0 and line.open then 'try' else 'wait' end,
-               coalesce(line.ahead, 0)
-        from unnest(poll.tickets) t(number) left join line on line.ticket = t.number;
+        select t.number,
+               case when looked.ticket is null then 'gone' when looked.open or looked.never then 'try' else 'wait' end,
+               coalesce(looked.ahead, 0)
+        from unnest(poll.tickets) t(number) left join looked on looked.ticket = t.number;
 end $$;
 
 -- For a waiter: grant, but only as a reservation, which is nobody's right to start. The worker has to confirm it
@@ -126,16 +140,20 @@ create function :"schema".reserve(
 ) returns setof :"schema".answer
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
 declare
-    names text[] := (select array_agg(w.lock_name order by w.lock_name) from :"schema".waiter w where w.ticket = reserve.ticket);
+    names text[];
+    wanted_units integer;
     request :"schema".waiter;
     result :"schema".answer;
 begin
     perform :"schema"._precheck();
+    select array_agg(w.lock_name order by w.lock_name), max(w.units) into names, wanted_units
+    from :"schema".waiter w where w.ticket = reserve.ticket;
     if names is null then
         return next :"schema"._gone(reserve.ticket);
         return;
     end if;
-    perform :"schema"._open(names, 1, null);
+    perform :"schema"._check_request(names, 'reserve', wanted_units, reserve.handover_ttl);
+    perform :"schema"._open(names, wanted_units, null);
     -- Again, now that the row is ours: it may have been confirmed or withdrawn meanwhile.
     select * into request from :"schema".waiter w where w.ticket = reserve.ticket order by w.lock_name limit 1;
     if not found then
@@ -152,7 +170,7 @@ begin
 
     for result in
         select * from :"schema"._admit(
-            names, request.owner_id, request.owner, request.units, request.shared, request.priority, request.ticket,
+            names, request.owner_id, request.owner, request.units, request.shared, request.ticket,
             request.created_at, 'reserved', reserve.handover_ttl, reserve.session_id, request.context, reserve.skip_after)
     loop
         return next result;
@@ -171,15 +189,16 @@ create function :"schema".confirm(
 ) returns setof :"schema".answer
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
 declare
-    names text[] := (
-        select array_agg(w.lock_name order by w.lock_name) from :"schema".waiter w
-        where w.ticket = confirm.ticket and w.owner_id = confirm.owner_id);
+    names text[];
+    wanted_units integer;
     request :"schema".waiter;
     mine :"schema".lease;
     result :"schema".answer;
     granted boolean := false;
 begin
     perform :"schema"._precheck();
+    select array_agg(w.lock_name order by w.lock_name), max(w.units) into names, wanted_units
+    from :"schema".waiter w where w.ticket = confirm.ticket and w.owner_id = confirm.owner_id;
     if names is null then
         -- The answer to an earlier confirm was lost: it holds.
         return query
@@ -192,8 +211,8 @@ begin
         end if;
         return;
     end if;
-    perform :"schema"._check_request(names, confirm.owner_id, 1, confirm.ttl);
-    perform :"schema"._open(names, 1, null);
+    perform :"schema"._check_request(names, confirm.owner_id, wanted_units, confirm.ttl);
+    perform :"schema"._open(names, wanted_units, null);
     select * into request from :"schema".waiter w where w.ticket = confirm.ticket order by w.lock_name limit 1;
     if not found then
         return query select * from :"schema".confirm(confirm.ticket, confirm.owner_id, confirm.ttl, confirm.context, confirm.skip_after);
@@ -217,7 +236,7 @@ begin
     if not granted then
         for result in
             select * from :"schema"._admit(
-                names, request.owner_id, request.owner, request.units, request.shared, request.priority, request.ticket,
+                names, request.owner_id, request.owner, request.units, request.shared, request.ticket,
                 request.created_at, 'held', confirm.ttl, null, coalesce(confirm.context, request.context), confirm.skip_after)
         loop
             granted := result.outcome = 'granted';
@@ -271,6 +290,9 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp set lock
 #variable_conflict use_column
 begin
     perform :"schema"._precheck();
+    if exists (select 1 from unnest(ttls) t where t is null or not t > 0 or t > 31622400) then
+        raise exception 'ttl in % must be above zero seconds and at most a year', ttls using errcode = 'LP001';
+    end if;
     return query
         with wanted as (
             select * from unnest(lock_names, tokens, owner_ids, ttls) w (lock_name, token, owner_id, ttl)
@@ -345,18 +367,29 @@ begin
         raise exception 'revoke needs who and why' using errcode = 'LP001', hint = 'give actor and reason';
     end if;
     for mine in
+        -- In order: two people who revoke the same leases must not wait for each other.
+        with living as (
+            select l.lock_name, l.token from :"schema".lease l
+            where l.lock_name = revoke.lock_name and (revoke.token is null or l.token = revoke.token)
+              and l.state in ('held', 'reserved') and l.expires_at > clock_timestamp()
+            order by l.token for no key update
+        )
         update :"schema".lease l set state = 'revoked'
-        where l.lock_name = revoke.lock_name and (revoke.token is null or l.token = revoke.token)
-          and l.state in ('held', 'reserved') and l.expires_at > clock_timestamp()
+        from living v where l.lock_name = v.lock_name and l.token = v.token
         returning l.*
     loop
         perform :"schema"._log('revoked', mine, extract(epoch from clock_timestamp() - mine.created_at), actor, reason);
         return next :"schema"._granted(mine);
     end loop;
     if terminate then
-        perform pg_terminate_backend(pid)
-        from :"schema".lease l, lateral :"schema".guard_pids(l.lock_name, l.token) pid
-        where l.lock_name = revoke.lock_name and (revoke.token is null or l.token = revoke.token);
+        begin
+            perform pg_terminate_backend(pid)
+            from :"schema".lease l, lateral :"schema".guard_pids(l.lock_name, l.token) pid
+            where l.lock_name = revoke.lock_name and (revoke.token is null or l.token = revoke.token);
+        exception when insufficient_privilege then
+            raise exception 'the owner of the lock tables may not end the guarded session: %', sqlerrm
+                using errcode = 'LP001', hint = 'revoke without terminate, or grant it pg_signal_backend';
+        end;
     end if;
     perform :"schema"._remove_dead(revoke.lock_name);
     perform :"schema"._wake(revoke.lock_name);
@@ -367,6 +400,9 @@ create function :"schema".pause(lock_name text, actor text, reason text) returns
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
 begin
     perform :"schema"._precheck();
+    if coalesce(btrim(actor), '') = '' or coalesce(btrim(reason), '') = '' then
+        raise exception 'pause needs who and why' using errcode = 'LP001', hint = 'give actor and reason';
+    end if;
     update :"schema".lock k set paused = true, note = 'paused by ' || actor || ': ' || reason where k.lock_name = pause.lock_name;
     if not found then
         return false;
@@ -412,9 +448,17 @@ begin
         perform :"schema"._wake(name);
     end loop;
     for gone in
-        delete from :"schema".waiter w
-        where greatest(w.seen_at, (select s.seen_at from :"schema".worker_session s where s.session_id = w.worker_session))
-              <= clock_timestamp() - make_interval(secs => prune_after)
+        -- Holding the lock's row: a reservation that is being made now must not outlive its ticket.
+        with forgotten as (
+            select w.ticket, w.lock_name
+            from :"schema".waiter w
+            join :"schema".lock k on k.lock_name = w.lock_name
+            where greatest(w.seen_at, (select s.seen_at from :"schema".worker_session s where s.session_id = w.worker_session))
+                  <= clock_timestamp() - make_interval(secs => prune_after)
+            for update skip locked
+        )
+        delete from :"schema".waiter w using forgotten f
+        where w.ticket = f.ticket and w.lock_name = f.lock_name
         returning w.*
     loop
         total := total + 1;

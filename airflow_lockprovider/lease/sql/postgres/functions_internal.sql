@@ -7,7 +7,8 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'locks need READ COMMITTED, this transaction is %', upper(current_setting('transaction_isolation'))
-            using errcode = 'LP001', hint = 'call the function on a connection in autocommit mode';
+            using errcode = 'LP001',
+                  hint = 'call it in autocommit mode, with default_transaction_isolation = ''read committed''';
     end if;
     if pg_is_in_recovery() then
         raise exception 'this server is in recovery (a standby): it grants nothing'
@@ -59,7 +60,8 @@ begin
     return removed;
 end $$;
 
--- Mark what has expired, then remove what is over. Returns how many leases expired.
+-- Mark what has expired, then remove what is over. Returns how many leases expired. Never waits: a row that somebody
+-- is just releasing or revoking is left alone, and counts.
 create function :"schema"._sweep(p_lock_name text) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -67,8 +69,15 @@ declare
     expired integer := 0;
 begin
     for gone in
+        with due as (
+            select l.lock_name, l.token
+            from :"schema".lease l
+            where l.lock_name = p_lock_name and l.state in ('held', 'reserved') and l.expires_at <= clock_timestamp()
+            for no key update skip locked
+        )
         update :"schema".lease l set state = 'expired'
-        where l.lock_name = p_lock_name and l.state in ('held', 'reserved') and l.expires_at <= clock_timestamp()
+        from due d
+        where l.lock_name = d.lock_name and l.token = d.token
         returning l.*
     loop
         expired := expired + 1;
@@ -80,34 +89,51 @@ begin
     return expired;
 end $$;
 
--- How many living requests stand before this one in the line of one lock. Two readers do not conflict.
--- p_ticket null: a newcomer, behind everybody. A request that already has its reservation is no longer in line.
-create function :"schema"._ahead(
-    p_lock_name text, p_ticket bigint, p_priority integer, p_shared boolean, p_owner_id text, p_skip_after double precision
-) returns integer
+-- The lines of some locks: for every request, whether it counts, and how many that count stand before it (all of them,
+-- and the exclusive ones alone: two readers do not conflict). Counts who is looked after, has no reservation yet, and
+-- asks for no more than there is. One pass, however many wait.
+create function :"schema"._line(p_lock_names text[], p_skip_after double precision)
+returns table (ticket bigint, lock_name text, shared boolean, counts boolean, ahead integer, ahead_exclusive integer)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select count(*)::integer
-    from :"schema".waiter w
-    left join :"schema".worker_session s on s.session_id = w.worker_session
-    where w.lock_name = p_lock_name
-      and w.owner_id <> p_owner_id
-      and (p_ticket is null or w.priority > p_priority or (w.priority = p_priority and w.ticket < p_ticket))
-      and not (w.shared and p_shared)
-      and greatest(w.seen_at, s.seen_at) > clock_timestamp() - make_interval(secs => p_skip_after)
-      and not exists (
-          select 1 from :"schema".lease l
-          where l.lock_name = w.lock_name and l.ticket = w.ticket and l.state = 'reserved' and l.expires_at > clock_timestamp()
-      )
+    select w.ticket, w.lock_name, w.shared, w.counts,
+           (count(*) filter (where w.counts) over before)::integer,
+           (count(*) filter (where w.counts and not w.shared) over before)::integer
+    from (
+        select w.ticket, w.lock_name, w.shared, w.priority,
+               w.units <= k.capacity
+                   and greatest(w.seen_at, s.seen_at) > clock_timestamp() - make_interval(secs => p_skip_after)
+                   and l.ticket is null as counts
+        from :"schema".waiter w
+        join :"schema".lock k on k.lock_name = w.lock_name
+        left join :"schema".worker_session s on s.session_id = w.worker_session
+        left join :"schema".lease l on l.lock_name = w.lock_name and l.ticket = w.ticket
+            and l.state = 'reserved' and l.expires_at > clock_timestamp()
+        where w.lock_name = any (p_lock_names)
+    ) w
+    window before as (
+        partition by w.lock_name order by w.priority desc, w.ticket rows between unbounded preceding and 1 preceding)
+$$;
+
+-- How many requests stand before this one in the line of one lock. p_ticket null: a newcomer, behind everybody.
+create function :"schema"._ahead(p_lock_name text, p_ticket bigint, p_shared boolean, p_skip_after double precision)
+returns integer
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select case when p_ticket is null then count(*) filter (where n.counts and not (n.shared and p_shared))::integer
+                else max(case when n.shared then n.ahead_exclusive else n.ahead end) filter (where n.ticket = p_ticket)
+           end
+    from :"schema"._line(array[p_lock_name], p_skip_after) n
 $$;
 
 -- Whether the units fit beside what is granted now. Every row counts, draining ones too; for a plain look without the
 -- lock's row (living_only) what is over, or whose time has come, is left out: whether it can go, only a try finds out.
 create function :"schema"._fits(p_lock_name text, p_units integer, p_shared boolean, p_living_only boolean) returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select case
+    -- No row of the lock: no.
+    select coalesce(case
+        when count(k.lock_name) = 0 then false
         when p_shared then coalesce(not bool_or(not l.shared), true)
         else coalesce(not bool_or(l.shared), true) and coalesce(sum(l.units), 0) + p_units <= min(k.capacity)
-    end
+    end, false)
     from :"schema".lock k
     left join :"schema".lease l on l.lock_name = k.lock_name
         and (not p_living_only or (l.state in ('held', 'reserved') and l.expires_at > clock_timestamp()))
@@ -128,7 +154,7 @@ $$;
 
 -- Decide one request for one or several locks: all or nothing. The rows of the locks are held and swept by the caller.
 create function :"schema"._admit(
-    p_lock_names text[], p_owner_id text, p_owner text, p_units integer, p_shared boolean, p_priority integer,
+    p_lock_names text[], p_owner_id text, p_owner text, p_units integer, p_shared boolean,
     p_ticket bigint, p_requested_at timestamptz, p_state text, p_seconds double precision, p_session text,
     p_context jsonb, p_skip_after double precision
 ) returns setof :"schema".answer
@@ -142,9 +168,9 @@ declare
     new_lease :"schema".lease;
 begin
     foreach wanted in array p_lock_names loop
-        line := greatest(line, :"schema"._ahead(wanted, p_ticket, p_priority, p_shared, p_owner_id, p_skip_after));
+        line := greatest(line, :"schema"._ahead(wanted, p_ticket, p_shared, p_skip_after));
         blocked := blocked or not :"schema"._fits(wanted, p_units, p_shared, false);
-        halted := halted or (select k.paused from :"schema".lock k where k.lock_name = wanted);
+        halted := halted or coalesce((select k.paused from :"schema".lock k where k.lock_name = wanted), true);
     end loop;
 
     if blocked or halted or line > 0 then

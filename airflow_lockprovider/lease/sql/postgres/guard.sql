@@ -69,7 +69,7 @@ begin
     end if;
 
     -- A client that vanishes must not drain for hours. Never looser than what is already set (0 means no limit).
-    select ceil(l.ttl * 500)::integer into half_ttl
+    select least(ceil(l.ttl * 500), 2147483647)::integer into half_ttl
     from :"schema".lease l where l.lock_name = guard.lock_name and l.token = guard.token;
     if idle = 0 or idle > half_ttl then
         perform set_config('idle_in_transaction_session_timeout', half_ttl || 'ms', true);

@@ -9,14 +9,17 @@ begin
     revoke all on all functions in schema :"schema" from public;
     foreach kind in array array['reader', 'writer', 'worker', 'admin'] loop
         role := :'schema' || '_' || kind;
-        begin
-            execute format('create role %I nologin', role);
-        exception
-            when duplicate_object or unique_violation then null;
-            when insufficient_privilege then
-                raise notice 'role % is missing and this user may not create roles: ask a database administrator', role;
-                continue;
-        end;
+        -- Ask first: who may not create roles is told so even if the role is there.
+        if not exists (select 1 from pg_catalog.pg_roles r where r.rolname = role) then
+            begin
+                execute format('create role %I nologin', role);
+            exception
+                when duplicate_object or unique_violation then null;
+                when insufficient_privilege then
+                    raise notice 'role % is missing and this user may not create roles: ask a database administrator', role;
+                    continue;
+            end;
+        end if;
         execute format('grant usage on schema %I to %I', :'schema', role);
         if kind in ('reader', 'worker', 'admin') then
             execute format('grant select on %I.locks, %I.lock_queue, %I.lock_stats, %I.lock_owners, %I.lease_event, %I.schema_version to %I',
