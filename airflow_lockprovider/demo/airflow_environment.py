@@ -26,7 +26,7 @@ def airflow_environment(
     extra: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Ours, plus what makes Airflow run from `home` alone. `extra` wins over all of it."""
-    keys = kept_secrets(home / "keys.json", ("jwt", "api", "fernet"))
+    keys = kept_secrets(home / "keys.json", {"jwt": 64, "api": 32, "fernet": 32})
     base_url = f"http://{LOOPBACK}:{port}"
     settings = {
         "CORE__DAGS_FOLDER": str(dags_folder),
@@ -72,15 +72,14 @@ def airflow_environment(
 
 def passwords(home: Path) -> dict[str, str]:
     """Who may log in with what; made up at the first call, for Airflow finds the file and then makes up none."""
-    return kept_secrets(home / "passwords.json", (ADMIN, VIEWER))
+    return kept_secrets(home / "passwords.json", {ADMIN: 12, VIEWER: 12})
 
 
-def kept_secrets(file: Path, names: tuple[str, ...]) -> dict[str, str]:
-    """A random value for each name, the same one at every call; for its owner's eyes only."""
+def kept_secrets(file: Path, sizes: Mapping[str, int]) -> dict[str, str]:
+    """For each name that many random bytes as URL-safe base64, the same at every call; for its owner's eyes only."""
     kept: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    if missing := [name for name in names if name not in kept]:
-        # 32 bytes as URL-safe base64 is also what Fernet wants.
-        kept |= {name: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() for name in missing}
+    if missing := [name for name in sizes if name not in kept]:
+        kept |= {name: base64.urlsafe_b64encode(secrets.token_bytes(sizes[name])).decode() for name in missing}
         file.parent.mkdir(parents=True, exist_ok=True)
         scratch = file.with_suffix(".new")
         scratch.unlink(missing_ok=True)

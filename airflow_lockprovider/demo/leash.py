@@ -27,15 +27,21 @@ LAST_WORDS = 3.0  # seconds that left-behind descendants have between SIGTERM an
 
 
 def leashed(
-    command: Sequence[str | os.PathLike[str]], *, stop_signal: int = signal.SIGTERM, grace: float = 30.0
+    command: Sequence[str | os.PathLike[str]],
+    *,
+    stop_signal: int = signal.SIGTERM,
+    grace: float = 30.0,
+    nudge: float | None = None,
 ) -> list[str]:
     """`command`, wrapped so that it never outlives the calling process.
 
-    The leash's own SIGTERM reaches the command as `stop_signal`, and a second one ends the grace time. Its exit
-    code is that of the command, or 128 plus the number of the signal that ended it.
+    The leash's own SIGTERM reaches the command as `stop_signal`, and a second one ends the grace time. A command
+    to which a second stop signal means "do not wait any longer" gets it after `nudge` seconds. The exit code is
+    that of the command, or 128 plus the number of the signal that ended it.
     """
     words = [os.fspath(word) for word in command]
-    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(stop_signal)), str(grace), *words]
+    settings = [os.getpid(), int(stop_signal), grace, grace if nudge is None else nudge]
+    return [sys.executable, "-I", "-S", __file__, *map(str, settings), *words]
 
 
 def _prctl(option: int, value: int) -> None:
@@ -132,7 +138,7 @@ def _end_the_rest(child: int) -> int | None:
     return status
 
 
-def run(owner: int, stop_signal: int, grace: float, command: Sequence[str]) -> int:
+def run(owner: int, stop_signal: int, grace: float, nudge: float, command: Sequence[str]) -> int:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     wake, waker = os.pipe()
     for end in (wake, waker):
@@ -145,6 +151,7 @@ def run(owner: int, stop_signal: int, grace: float, command: Sequence[str]) -> i
 
     child = _start(command, stop_signal)
     deadline: float | None = None
+    nudge_at: float | None = None
     status: int | None = None
     while status is None and (deadline is None or time.monotonic() < deadline):
         if select.select([wake], [], [], _OWNER_CHECK)[0]:
@@ -152,6 +159,10 @@ def run(owner: int, stop_signal: int, grace: float, command: Sequence[str]) -> i
         _, status = _reap(child)
         if status is None and deadline is None and (asked or os.getppid() != owner):
             deadline = time.monotonic() + grace
+            nudge_at = time.monotonic() + nudge
+            _signal(child, stop_signal)
+        elif status is None and nudge_at is not None and time.monotonic() > nudge_at:
+            nudge_at = None
             _signal(child, stop_signal)
         if len(asked) > 1:
             break
@@ -165,5 +176,5 @@ def run(owner: int, stop_signal: int, grace: float, command: Sequence[str]) -> i
 
 
 if __name__ == "__main__":
-    _owner, _stop_signal, _grace, *_command = sys.argv[1:]
-    sys.exit(run(int(_owner), int(_stop_signal), float(_grace), _command))
+    _owner, _stop_signal, _grace, _nudge, *_command = sys.argv[1:]
+    sys.exit(run(int(_owner), int(_stop_signal), float(_grace), float(_nudge), _command))

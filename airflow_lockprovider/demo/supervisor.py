@@ -53,11 +53,22 @@ class Supervisor:
         *,
         env: Mapping[str, str] | None = None,
         cwd: str | os.PathLike[str] | None = None,
+        nudge: float | None = None,
     ) -> None:
-        """Starts `command`, which is expected to run until it is told to stop."""
+        """Starts `command`, which is expected to run until it is told to stop (a second time after `nudge` s)."""
         if name in self._processes:
             raise ValueError(f"a process named {name!r} was started already")
-        self._processes[name] = self._launch(name, command, env, cwd)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with self.log_file(name).open("wb") as log:
+            self._processes[name] = subprocess.Popen(
+                leashed(command, grace=self._grace, nudge=nudge),
+                env=env,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for us, who know the order
+            )
 
     def run(
         self,
@@ -132,17 +143,14 @@ class Supervisor:
         """Ends all processes, then what was held. Bounded by the grace time and a few seconds."""
         self._stopping = True
         with self._held:
+            deadline = time.monotonic() + self._grace
             for process in self._in_reverse():
+                # One after the other: what was started first may be needed by the others to end in good order.
                 _terminate(process)
-            deadline = time.monotonic() + self._grace + LAST_WORDS + 5
-            for process in self._in_reverse():
-                try:
-                    process.wait(max(0.0, deadline - time.monotonic()))
-                except subprocess.TimeoutExpired:  # its leash does not do its work
-                    for pid in (process.pid, *descendants(process.pid)):
-                        with contextlib.suppress(ProcessLookupError):
-                            os.kill(pid, signal.SIGKILL)
-                    process.wait()
+                if not _ended_within(process, deadline - time.monotonic()):
+                    _terminate(process)
+                    if not _ended_within(process, LAST_WORDS + 5):
+                        _kill(process)  # its leash does not do its work
             self._processes.clear()
             self._watched.clear()
 
@@ -156,25 +164,6 @@ class Supervisor:
             raise SystemExit(128 + number)
 
     # -- how
-
-    def _launch(
-        self,
-        name: str,
-        command: Sequence[str | os.PathLike[str]],
-        env: Mapping[str, str] | None,
-        cwd: str | os.PathLike[str] | None,
-    ) -> subprocess.Popen[bytes]:
-        self.logs.mkdir(parents=True, exist_ok=True)
-        with self.log_file(name).open("wb") as log:
-            return subprocess.Popen(
-                leashed(command, grace=self._grace),
-                env=env,
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for us, who know the order
-            )
 
     def _check(self, ignore: str | None) -> None:
         for name, process in self._processes.items():
@@ -196,6 +185,21 @@ class Supervisor:
 def _terminate(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
+
+
+def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(max(0.0, seconds))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    for pid in (process.pid, *descendants(process.pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
 
 
 def _told(code: int) -> str:
