@@ -1,0 +1,95 @@
+"""What Airflow asks every provider: data only, read in every process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NAME = "Lock provider"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """The provider's metadata, in the shape of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-lockprovider",
+        "name": _NAME,
+        "description": "Leases in the data warehouse: shared steps never run twice at once, "
+        "and a late owner's write is refused.",
+        "versions": ["0.1.0"],
+        "integrations": [
+            {
+                "integration-name": _NAME,
+                "external-doc-url": "https://pypi.org/project/airflow-lockprovider/",
+                "tags": ["service"],
+            }
+        ],
+        "operators": _modules("operators.locked"),
+        "sensors": _modules("sensors.s3_replication", "sensors.glue_crawl"),
+        "hooks": _modules("hooks.lease"),
+        "triggers": _modules("triggers.lease", "triggers.readiness"),
+        "notifications": [
+            "airflow_lockprovider.notifications.EventBridgeNotifier",
+            "airflow_lockprovider.notifications.FailureEmail",
+        ],
+        "extra-links": ["airflow_lockprovider.operators.link.LockLink"],
+        "task-decorators": [
+            {"name": "locked", "class-name": "airflow_lockprovider.decorators.locked.locked_task"},
+        ],
+        "cli": ["airflow_lockprovider.cli.definition.get_locks_cli_commands"],
+        "config": {
+            "lockprovider": {
+                "description": "Defaults of locks and leases. Durations are seconds, or text such as ``10 mins``.",
+                "options": {
+                    "lease_conn_id": _option(
+                        "Airflow connection (Postgres) of the database in which the locks live.",
+                        default="dwh_default",
+                        example="warehouse",
+                    ),
+                    "schema": _option(
+                        "Schema of the lock tables in that database. ``airflow locks init`` creates it.",
+                        default="lockprovider",
+                        example="etl_locks",
+                    ),
+                    "ttl": _option(
+                        "How long a lease lives without renewal. It is renewed while its owner lives, so this bounds "
+                        "how long a dead owner keeps others waiting. It must outlive a restart of the triggerer.",
+                        default="120",
+                        example="5 mins",
+                    ),
+                    "handover_ttl": _option(
+                        "How long a lock stays reserved for a waiting task until a worker has started it.",
+                        default="60",
+                        example="2 mins",
+                    ),
+                    "skip_after": _option(
+                        "A waiter that nobody has looked after for this long is passed over; it keeps its ticket.",
+                        default="10",
+                        example="30",
+                    ),
+                    "prune_after": _option(
+                        "A waiter that nobody has looked after for this long loses its ticket.",
+                        default="86400",
+                        example="12 hours",
+                    ),
+                    "poll_interval": _option(
+                        "How often waiters look at the lock. Must be below skip_after.",
+                        default="1",
+                        example="2",
+                    ),
+                },
+            }
+        },
+    }
+
+
+def _modules(*names: str) -> list[dict[str, Any]]:
+    return [{"integration-name": _NAME, "python-modules": [f"airflow_lockprovider.{name}" for name in names]}]
+
+
+def _option(description: str, *, default: str, example: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": example,
+        "default": default,
+    }
