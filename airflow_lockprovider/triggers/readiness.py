@@ -67,7 +67,7 @@ class ReadinessTrigger(BaseTrigger):
             self.log.exception("The readiness trigger failed")
             event = self._event("error", message=f"{type(error).__name__}: {error}")
         await asyncio.sleep(started + self.settle_time - time.monotonic())
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+        yield TriggerEvent(event)
 
     async def _watch(self) -> dict[str, Any]:
         plan = ProbePlan.from_dict(self.plan)

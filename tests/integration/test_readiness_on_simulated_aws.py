@@ -293,6 +293,7 @@ def test_a_refused_request_names_the_permission(aws: AwsSimulator, lake: Any) ->
 
 
 def test_the_loop_runs_on_while_aws_is_slow(aws: AwsSimulator, lake: Any) -> None:
+    aws.configure(replication_delay=2.0)  # the first look must not find everything there
     write(lake, 20)
     task = Task(replication(poke_interval=0.1))
     task.begin()
