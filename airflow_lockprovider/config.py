@@ -25,6 +25,7 @@ def lease_settings() -> LeaseSettings:
     """Durations of leases. Raises ConfigurationError that names the option and its value."""
     return LeaseSettings(
         ttl=_duration("ttl", _DEFAULTS.ttl),
+        renew_every=_optional_duration("renew_every"),
         handover_ttl=_duration("handover_ttl", _DEFAULTS.handover_ttl),
         skip_after=_duration("skip_after", _DEFAULTS.skip_after),
         prune_after=_duration("prune_after", _DEFAULTS.prune_after),
@@ -34,3 +35,8 @@ def lease_settings() -> LeaseSettings:
 
 def _duration(option: str, default: float) -> float:
     return seconds(conf.get(SECTION, option, fallback=str(default)), setting=f"[{SECTION}] {option}")
+
+
+def _optional_duration(option: str) -> float | None:
+    given = conf.get(SECTION, option, fallback="")
+    return seconds(given, setting=f"[{SECTION}] {option}") if given else None
