@@ -29,6 +29,10 @@ class Alert(BaseNotifier):
         once.context = dict(self.context)  # type: ignore[assignment]
         return super(Alert, once).__await__()
 
+    def get_template_env(self, dag: Any = None) -> Any:
+        """For the callbacks of a DAG, ``dag.test()`` of Airflow 3.3.2 hands over a DAG that cannot render."""
+        return super().get_template_env(dag if hasattr(dag, "get_template_env") else None)
+
 
 def read_failure(context: Mapping[str, Any]) -> Failure:
     """All that can be found out about the failure. Asks the lock database, if the task has a lock."""
