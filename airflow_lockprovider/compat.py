@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
+    AirflowOptionalProviderFeatureException,
     AirflowSkipException,
     BaseHook,
     BaseNotifier,
@@ -29,6 +30,7 @@ __all__ = [
     "TRIGGER_FAIL_REPR",
     "AirflowException",
     "AirflowFailException",
+    "AirflowOptionalProviderFeatureException",
     "AirflowRescheduleException",
     "AirflowSkipException",
     "AirflowTaskTimeout",

@@ -25,7 +25,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules("operators.locked"),
         "sensors": _modules("sensors.s3_replication", "sensors.glue_crawl"),
         "hooks": _modules("hooks.lease"),
-        "triggers": _modules("triggers.lease", "triggers.readiness"),
+        "triggers": _modules("triggers.waiting", "triggers.keeping", "triggers.readiness"),
         "notifications": [
             "airflow_lockprovider.notifications.EventBridgeNotifier",
             "airflow_lockprovider.notifications.FailureEmail",

@@ -7,6 +7,7 @@ import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from airflow_lockprovider.compat import AirflowOptionalProviderFeatureException
 from airflow_lockprovider.notifications.alert import Alert, read_failure
 from airflow_lockprovider.notifications.email_body import email_body, email_subject
 from airflow_lockprovider.notifications.failure import Failure
@@ -14,7 +15,7 @@ from airflow_lockprovider.notifications.failure import Failure
 try:
     from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 except ModuleNotFoundError as error:
-    raise ImportError(
+    raise AirflowOptionalProviderFeatureException(
         f"FailureEmail needs the smtp provider ({error}): pip install 'airflow-lockprovider[smtp]'"
     ) from error
 
