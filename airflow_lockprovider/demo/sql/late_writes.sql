@@ -1,0 +1,1 @@
+select token, writer from demo.late_write order by token
