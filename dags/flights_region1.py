@@ -14,7 +14,8 @@
    is one transaction that begins with `{{ lease.guard }}`: an owner that has lost its lease cannot commit. It
    replaces whole months, so it can be repeated.
 
-Waiting (for crawls, for the lock, for Redshift) is done in the triggerer and costs no worker slot.
+Waiting (for the crawls, for the lock) is done in the triggerer and costs no worker slot; waiting for Redshift, too, if
+`aiobotocore` is installed, which the amazon provider needs for it.
 
 **Try it.** Trigger it; when `spark` has succeeded, trigger `flights_region2`. Both warehouses then hold 336,776
 flights.
@@ -32,6 +33,7 @@ from __future__ import annotations
 from airflow.providers.amazon.aws.operators.redshift_data import RedshiftDataOperator
 from airflow.sdk import DAG, task
 from flights_steps.curate import curate_flights
+from flights_steps.deferral import can_defer
 from flights_steps.load_scripts import LOAD_REGION_1
 from flights_steps.places import LOCK, REGION_1
 from shared_steps.alerts import alerts
@@ -79,7 +81,8 @@ with DAG(
         db_user="airflow",
         sql=LOAD_REGION_1,
         poll_interval=1,
-        deferrable=True,
+        deferrable=can_defer(),
+        durable=False,  # a retry must not pick up the statement of the try before: that one has an older token
     )
 
     crawl_landing >> spark() >> crawl_curated >> load

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from airflow.providers.amazon.aws.operators.redshift_data import RedshiftDataOperator
 from airflow.sdk import DAG
+from flights_steps.deferral import can_defer
 from flights_steps.load_scripts import LOAD_REGION_2
 from flights_steps.places import CURATED, LOCK, REGION_1, REGION_2
 from shared_steps.alerts import alerts
@@ -80,7 +81,8 @@ with DAG(
         db_user="airflow",
         sql=LOAD_REGION_2,
         poll_interval=1,
-        deferrable=True,
+        deferrable=can_defer(),
+        durable=False,  # a retry must not pick up the statement of the try before: that one has an older token
     )
 
     wait_for_replica >> crawl_replica >> load
