@@ -39,10 +39,6 @@ class LockMissing(LockProviderError):
     """Internal: a lock has no row yet; declare it in a transaction of its own, then ask again."""
 
 
-class GuardDropped(StoreError):
-    """The connection broke inside a guarded transaction: nothing was committed."""
-
-
 def prepare(connection: Connection, *, autocommit: bool) -> Connection:
     """Set a fresh connection up so that it works behind a pooler in transaction mode, without session state."""
     connection.autocommit = autocommit

@@ -50,7 +50,7 @@ def _read(value: object) -> float | None:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, int | float):
-        return float(value)
+        return float(min(value, 1e12))  # an int may be too large for a float
     if not isinstance(value, str) or not (text := value.strip()):
         return None
     try:

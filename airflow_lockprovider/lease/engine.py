@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import time
@@ -14,13 +15,15 @@ from typing import Any
 
 from airflow_lockprovider.lease import clock, driver
 from airflow_lockprovider.lease.duration import Duration, seconds
-from airflow_lockprovider.lease.errors import ConfigurationError, LeaseLost, LeaseWaitTimeout
+from airflow_lockprovider.lease.errors import ConfigurationError, LeaseLost, LeaseWaitTimeout, StoreError
 from airflow_lockprovider.lease.interrupt import Interrupter
 from airflow_lockprovider.lease.keeper import Keeper
 from airflow_lockprovider.lease.lock import Lock
 from airflow_lockprovider.lease.model import Busy, Lease, LeaseEvent, Renewal, Ticket, TicketView, Waiter
 from airflow_lockprovider.lease.settings import LeaseSettings
 from airflow_lockprovider.lease.store import Store
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
@@ -130,7 +133,7 @@ class LeaseEngine:
                     )
                 self._sleep(min(self.settings.poll_interval, left))
         except BaseException:
-            self.withdraw(ticket.number, owner_id)
+            self._leave(ticket)
             raise
 
     def enqueue(
@@ -276,14 +279,13 @@ class LeaseEngine:
         """
         with Interrupter() as interrupter:
             lease = self.acquire(lock, wait_timeout, ttl=ttl, **request)
-            keeper = Keeper(self, lease, interrupter.interrupt)
             try:
-                with keeper:
+                with Keeper(self, lease, interrupter.interrupt) as keeper:
                     yield lease
                 if keeper.loss:
                     raise keeper.loss
             finally:
-                self.release(lease)
+                self._give_back(lease)
 
     @contextmanager
     def fenced(self, lease: Lease) -> Iterator[Any]:
@@ -292,12 +294,11 @@ class LeaseEngine:
         While it is open the lock is granted to nobody else, whatever happens to the lease. Raises LeaseLost, also at
         the end: then nothing was written.
         """
-        names = {"lock_name": lease.lock_name, "token": lease.token}
         with self.store.transaction() as connection:
-            driver.execute(connection, self.store.sql["guard"], names)
+            self._check(connection, "guard", lease)
             with driver.plain_cursor(connection) as cursor:
                 yield cursor
-            driver.execute(connection, self.store.sql["still_held"], names)
+            self._check(connection, "still_held", lease)
 
     # People's verbs
 
@@ -394,6 +395,30 @@ class LeaseEngine:
             guard=f"select {self.store.schema}.guard('{quoted}', {row['token']})",
         )
 
+    def _check(self, connection: driver.Connection, call: str, lease: Lease) -> None:
+        try:
+            driver.execute(connection, self.store.sql[call], {"lock_name": lease.lock_name, "token": lease.token})
+        except LeaseLost as error:
+            error.lock_name = lease.lock_name
+            raise
+
+    def _leave(self, ticket: Ticket) -> None:
+        """After an error while waiting: out of the line, and give back what was granted while the error came up."""
+        try:
+            self.withdraw(ticket.number, ticket.owner_id)
+            for lease in self.leases(ticket.lock_name, owner_id=ticket.owner_id):
+                self.release(lease)
+        except StoreError as error:
+            # The first error is the one to tell. Unseen, the place is passed over after skip_after.
+            log.warning("could not leave the line of lock %r: %s", ticket.lock_name, error)
+
+    def _give_back(self, lease: Lease) -> None:
+        """Release at the end of a body, whose own outcome counts: the work was done under the lease, or has failed."""
+        try:
+            self.release(lease)
+        except StoreError as error:
+            log.warning("%s could not be released, it ends by itself within %g s: %s", lease, lease.ttl, error)
+
     def _one(self, call: str, **params: Any) -> Any:
         (row,) = self.store.call(call, **params)
         (value,) = row.values()
@@ -417,7 +442,7 @@ def _wanted(lock: str | Lock, **given: Any) -> Lock:
 
 
 def _wait_seconds(value: Duration) -> float:
-    return 0.0 if value == 0 else seconds(value, setting="wait_timeout")
+    return 0.0 if not value else seconds(value, setting="wait_timeout")
 
 
 def _this_process() -> str:
@@ -425,4 +450,7 @@ def _this_process() -> str:
 
 
 def _json(context: Mapping[str, Any] | None) -> str:
-    return json.dumps(dict(context or {}), default=str)
+    try:
+        return json.dumps(dict(context or {}), default=str, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"context={context!r} cannot be kept as JSON: {error}") from error

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LOOK = 1.0
+"""Seconds between two looks at the deadline."""
+
 
 class Keeper:
     """Renews one lease until it is stopped.
@@ -115,7 +118,8 @@ class Keeper:
                 left = self._give_up_at() - self._engine.clock()
                 if left <= 0:
                     break
-                self._changed.wait(left)
+                # Not longer: a wait does not count the time that a suspended machine sleeps, our clock does.
+                self._changed.wait(min(left, _LOOK))
             else:
                 return
         self._lost(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
@@ -13,6 +14,7 @@ OnBusy = Literal["wait", "skip", "fail"]
 NAME_LIMIT = 200
 """Longest lock name, in characters: it must fit into a notification's payload and an index entry."""
 
+_UNPRINTABLE = ("Cc", "Cs")  # control characters, lone surrogates
 _DURATIONS = ("ttl", "expected_hold", "wait_timeout", "hold_at_least", "handover_ttl")
 _ALIASES = {"lock_name": "name", "lock_duration": "ttl"}
 
@@ -119,6 +121,6 @@ def check_name(name: object) -> str:
         raise ConfigurationError(
             f"lock name {name[:40]!r}… has {len(name)} characters, at most {NAME_LIMIT} are possible"
         )
-    if name != name.strip() or any(ord(char) < 32 for char in name):
+    if name != name.strip() or any(unicodedata.category(char) in _UNPRINTABLE for char in name):
         raise ConfigurationError(f"lock name {name!r} begins or ends with a space or has control characters")
     return name

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from airflow_lockprovider.lease import driver
@@ -33,12 +34,12 @@ class Store:
 
         Verbs are idempotent per owner_id, so that asking again after a lost answer changes nothing.
         """
-        fresh = getattr(self._local, "connection", None) is None
+        own: _Own | None = getattr(self._local, "own", None)
         try:
             return self._call(name, params)
         except StoreUnavailable:
-            if fresh or not driver.is_broken(self._local.connection):
-                raise
+            if own is None or self._local.own is not own or own.usable:
+                raise  # it was a new connection, or a living one that said no
             self.close()
             log.info("the connection to the locks broke during %s, asking again on a new one", name)
             return self._call(name, params)
@@ -51,11 +52,11 @@ class Store:
         return driver.execute(connection, self.sql[name], params)
 
     def _connection(self) -> driver.Connection:
-        connection = getattr(self._local, "connection", None)
-        if connection is not None and not driver.is_broken(connection):
-            return connection
-        self._local.connection = connection = self._open(autocommit=True)
-        return connection
+        own: _Own | None = getattr(self._local, "own", None)
+        if own is None or not own.usable:
+            self._local.own = None
+            self._local.own = own = _Own(self._open(autocommit=True))
+        return own.connection
 
     def _open(self, *, autocommit: bool) -> driver.Connection:
         with driver.translated():
@@ -88,7 +89,7 @@ class Store:
             with driver.translated():
                 connection.commit()
         except BaseException:
-            if not driver.is_broken(connection):
+            with suppress(Exception):  # the first error is the one to tell
                 connection.rollback()
             raise
         finally:
@@ -119,6 +120,26 @@ class Store:
 
     def close(self) -> None:
         """Close the calling thread's connection; the next call opens a new one."""
-        if (connection := getattr(self._local, "connection", None)) is not None:
-            self._local.connection = None
-            driver.close(connection)
+        if (own := getattr(self._local, "own", None)) is not None:
+            self._local.own = None
+            own.close()
+
+
+class _Own:
+    """The connection of one thread. It ends with its thread at the latest."""
+
+    def __init__(self, connection: driver.Connection) -> None:
+        self.connection = connection
+        self._pid = os.getpid()
+
+    @property
+    def usable(self) -> bool:
+        # After a fork the socket is still the parent's: to talk, or to say goodbye, on it would cut in on the parent.
+        return self._pid == os.getpid() and not driver.is_broken(self.connection)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._pid == os.getpid():
+            driver.close(self.connection)

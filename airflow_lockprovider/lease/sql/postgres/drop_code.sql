@@ -1,5 +1,6 @@
 -- Functions and views hold no data: every upgrade makes them anew, in one transaction.
 drop view if exists :"schema".locks, :"schema".lock_queue, :"schema".lock_stats, :"schema".lock_owners;
+drop trigger if exists guard_not_alone on :"schema".lease_event;
 do $$
 declare
     routine regprocedure;

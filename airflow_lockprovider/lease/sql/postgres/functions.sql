@@ -38,11 +38,14 @@ begin
     perform :"schema"._open(lock_names, units, try_acquire.capacity);
 
     if (select count(*) from :"schema".lease l
-        where l.lock_name = any (lock_names) and l.owner_id = try_acquire.owner_id and l.state = 'held') = cardinality(lock_names)
+        where l.lock_name = any (lock_names) and l.owner_id = try_acquire.owner_id and l.state = 'held'
+          -- the sweep leaves a row alone that is locked at this moment
+          and l.expires_at > clock_timestamp()) = cardinality(lock_names)
     then
         return query
             select (:"schema"._granted(l)).* from :"schema".lease l
             where l.lock_name = any (lock_names) and l.owner_id = try_acquire.owner_id and l.state = 'held'
+              and l.expires_at > clock_timestamp()
             order by l.lock_name;
         return;
     end if;
@@ -161,10 +164,12 @@ begin
         return;
     end if;
 
-    if exists (select 1 from :"schema".lease l where l.ticket = reserve.ticket and l.state = 'reserved' and l.lock_name = any (names)) then
-        return query
-            select (:"schema"._granted(l)).* from :"schema".lease l
-            where l.ticket = reserve.ticket and l.state = 'reserved' and l.lock_name = any (names) order by l.lock_name;
+    return query
+        select (:"schema"._granted(l)).* from :"schema".lease l
+        where l.ticket = reserve.ticket and l.state = 'reserved' and l.lock_name = any (names)
+          and l.expires_at > clock_timestamp()
+        order by l.lock_name;
+    if found then
         return;
     end if;
 

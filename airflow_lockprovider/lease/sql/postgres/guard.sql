@@ -38,6 +38,23 @@ begin
     end if;
 end $$;
 
+-- At COMMIT: another statement must have come after guard(). In an implicit transaction none has. guard() itself can not
+-- always see that: under the extended protocol (parameters, JDBC) even a lone statement begins after its transaction.
+create function :"schema"._guard_not_alone() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if new.at = statement_timestamp() then
+        raise exception 'guard(''%'', %) stands alone in an implicit transaction, so it guards nothing', new.lock_name, new.token
+            using errcode = 'LP001',
+                  hint = 'switch autocommit off, or send BEGIN as a statement of its own, then guard(), the writes and COMMIT';
+    end if;
+    return null;
+end $$;
+
+create constraint trigger guard_not_alone after insert on :"schema".lease_event
+deferrable initially deferred for each row when (new.event = 'guarded')
+execute function :"schema"._guard_not_alone();
+
 -- First statement of a guarded transaction. Renewals go on beside it. Until the transaction ends nothing else is
 -- granted on this lock, also if the lease is released, revoked or expires meanwhile (it drains).
 create function :"schema".guard(lock_name text, token bigint) returns void
@@ -58,8 +75,8 @@ begin
     perform pg_advisory_xact_lock_shared(:"schema"._guard_label(guard.lock_name, guard.token));
 
     -- The row that this writes carries the number of the innermost transaction: inside a savepoint it is another one.
-    insert into :"schema".lease_event (lock_name, token, owner_id, owner, event, context)
-    select l.lock_name, l.token, l.owner_id, l.owner, 'guarded', jsonb_build_object('pid', pg_backend_pid())
+    insert into :"schema".lease_event (at, lock_name, token, owner_id, owner, event, context)
+    select statement_timestamp(), l.lock_name, l.token, l.owner_id, l.owner, 'guarded', jsonb_build_object('pid', pg_backend_pid())
     from :"schema".lease l where l.lock_name = guard.lock_name and l.token = guard.token
     returning xmin into written;
     if written::text::bigint <> (pg_current_xact_id()::text::bigint & 4294967295) then
