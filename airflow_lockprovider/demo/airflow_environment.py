@@ -49,6 +49,8 @@ def airflow_environment(
         "API__SECRET_KEY": keys["api"],
         "API_AUTH__JWT_SECRET": keys["jwt"],
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+        # A task's supervisor often ends only at its next heartbeat, and with it the task's place on a worker.
+        "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "SCHEDULER__ENABLE_HEALTH_CHECK": "False",  # it would listen on every interface
         # New and changed files are seen soon; unchanged ones are left alone, as the cores have better things to do.
         "DAG_PROCESSOR__REFRESH_INTERVAL": "10",

@@ -14,10 +14,7 @@ from airflow_lockprovider.readiness.pace import Pace
 from airflow_lockprovider.readiness.plan import Endpoint, ProbePlan
 from airflow_lockprovider.readiness.probe import Probe
 from airflow_lockprovider.readiness.verdict import Status, Verdict
-
-SETTLE_TIME = 3.0
-"""Seconds. Airflow 3.3 fails a task whose trigger fires before the scheduler has booked the end of the deferring
-leg, so no event leaves earlier."""
+from airflow_lockprovider.triggers.settle import Settled
 
 
 class ReadinessTrigger(BaseTrigger):
@@ -28,7 +25,6 @@ class ReadinessTrigger(BaseTrigger):
     :param state: the probe's state, with ``begin()`` done.
     :param poke_interval: shortest and longest seconds between two looks.
     :param deadline: epoch seconds; after it, one last look is taken.
-    :param settle_time: seconds from the start to the earliest event.
 
     The event is a dict: ``outcome`` ("verdict", "begin", "timeout" or "error"), ``verdict`` (a dict, or None),
     ``state``, ``deadline``, ``message``. "begin": a worker has to call ``begin()`` with that state.
@@ -40,14 +36,12 @@ class ReadinessTrigger(BaseTrigger):
         state: str,
         poke_interval: Sequence[float],
         deadline: float,
-        settle_time: float = SETTLE_TIME,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.plan = plan
         self.state = state
         self.poke_interval = poke_interval
         self.deadline = deadline
-        self.settle_time = settle_time
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return f"{type(self).__module__}.{type(self).__qualname__}", {
@@ -55,18 +49,17 @@ class ReadinessTrigger(BaseTrigger):
             "state": self.state,
             "poke_interval": list(self.poke_interval),
             "deadline": self.deadline,
-            "settle_time": self.settle_time,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        started = time.monotonic()
+        settled = Settled()
         try:
             event = await self._watch()
         except Exception as error:
             # An error that leaves run() fails the task as well, but at once, and so runs into the settle time.
             self.log.exception("The readiness trigger failed")
             event = self._event("error", message=f"{type(error).__name__}: {error}")
-        await asyncio.sleep(started + self.settle_time - time.monotonic())
+        await settled.wait()
         yield TriggerEvent(event)
 
     async def _watch(self) -> dict[str, Any]:

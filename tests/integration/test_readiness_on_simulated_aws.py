@@ -20,6 +20,7 @@ from moto.s3.models import s3_backends
 from airflow_lockprovider.demo.aws import AwsSimulator
 from airflow_lockprovider.readiness.errors import DataWillNotArrive, ReadinessMisconfigured
 from airflow_lockprovider.sensors import GlueCrawlSensor, S3ReplicationSensor
+from airflow_lockprovider.triggers import settle
 
 HERE, THERE = "eu-central-1", "us-west-2"
 SOURCE, REPLICA = "lake", "lake-replica"
@@ -103,6 +104,11 @@ def crawl(**settings: Any) -> GlueCrawlSensor:
     )
 
 
+@pytest.fixture(autouse=True)
+def _settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle, "settle_time", lambda: 0.0)
+
+
 class Task:
     """Runs a sensor as a worker and a triggerer would, leg by leg."""
 
@@ -118,9 +124,7 @@ class Task:
         """A new trigger from its serialised form, as after every restart of a triggerer."""
         assert self.deferred is not None, "the task did not defer"
         path, arguments = self.deferred.trigger.serialize()
-        trigger = import_string(path)(**deserialize(serialize(arguments)))
-        trigger.settle_time = 0
-        return trigger
+        return import_string(path)(**deserialize(serialize(arguments)))
 
     def finish(self) -> Any:
         result = None
