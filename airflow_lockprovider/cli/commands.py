@@ -27,6 +27,8 @@ from airflow_lockprovider.lease.model import Lease
 
 _RECENT = 20
 """How many events ``show`` prints."""
+_FAR_BACK = 1000
+"""How many events ``show`` looks through for a pause."""
 
 
 def _command(function: Callable[[Namespace, LeaseHook], None]) -> Callable[[Namespace], None]:
@@ -80,13 +82,19 @@ def show(args: Namespace, hook: LeaseHook) -> None:
     waiters = hook.queue(args.name)
     leases = [lease_row(lease, waiters=len(waiters)) for lease in hook.leases(args.name)]
     line = [waiter_row(waiter) for waiter in waiters]
-    events = [event_row(event) for event in hook.history(args.name, _RECENT)]
+    past = hook.history(args.name, _FAR_BACK)
+    events = [event_row(event) for event in past[:_RECENT]]
+    switch = next((event for event in past if event.event in ("paused", "resumed")), None)
+    paused = switch is not None and switch.event == "paused"
     if not (leases or line or events):
         _fail(f"nothing is known of a lock {args.name!r}: see the names with airflow locks history")
     if args.output in ("json", "yaml"):
-        whole = {"lock": args.name, "leases": leases, "queue": line, "events": events}
+        whole = {"lock": args.name, "paused": paused, "leases": leases, "queue": line, "events": events}
         print_rows([whole], args.output, columns=())
         return
+    if paused and switch is not None:
+        print(f"{args.name}: paused by {switch.actor}: {switch.reason}")
+        print(f"it is granted to nobody until: airflow locks resume {args.name}\n")
     for title, rows, columns in (
         ("held by", leases, LEASE_COLUMNS),
         ("in line", line, WAITER_COLUMNS),
@@ -174,7 +182,8 @@ def _confirm(name: str, leases: list[Lease], *, terminate: bool) -> None:
         _fail("revoke asks before it acts, and nobody is here to answer: add --yes")
     for lease in leases:
         print(lease)
-    what = f"take {name!r} away from {len(leases)} owners" + (" and end their transactions" if terminate else "")
+    owners = "1 owner" if len(leases) == 1 else f"{len(leases)} owners"
+    what = f"take {name!r} away from {owners}" + (" and end their transactions" if terminate else "")
     if input(f"{what}? [y/N] ").strip().lower() not in ("y", "yes"):
         _fail("nothing was revoked")
 

@@ -52,10 +52,12 @@ def for_programs(row: Row) -> dict[str, Any]:
 def _short(name: str, value: Any) -> str:
     if value is None or value == "":
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if name in _DURATIONS:
         return _duration(value)
     if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
     return str(value)
 
 
