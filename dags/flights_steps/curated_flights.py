@@ -33,7 +33,7 @@ CURATE = """
 SELECT DISTINCT
     make_date(year, month, day) AS flight_date,
     hour,
-    upper(trim(carrier)) AS carrier,
+    trim(carrier) AS carrier,
     flight,
     tailnum,
     origin,
