@@ -65,10 +65,10 @@ class Interrupter:
             return True
 
     def _restore(self) -> None:
-        # Somebody inside may have put a handler of his own and not taken it away: that one is not ours to remove.
+        # Only if it is ours: an inner context is still there, or somebody has put a handler of his own.
         if self._previous is not None and signal.getsignal(signal.SIGUSR1) == self._raise:
             signal.signal(signal.SIGUSR1, self._previous)
-        self._previous = None
+            self._previous = None
 
     def _raise(self, signum: int, frame: FrameType | None) -> None:
         previous = self._previous
