@@ -40,6 +40,8 @@ def main() -> int:
 
 def _run(folder: Path, dags: Path, console: Console, *, stay: bool) -> int:
     # Here, for these take seconds to import, and people should see something at once.
+    from airflow_lockprovider.demo.airflow_services import AirflowNotReadyError
+    from airflow_lockprovider.demo.narrator import RunsTakeTooLongError
     from airflow_lockprovider.demo.play import play
     from airflow_lockprovider.demo.stage import Stage, empty
     from airflow_lockprovider.demo.supervisor import ProcessEndedError, Supervisor
@@ -65,7 +67,7 @@ def _run(folder: Path, dags: Path, console: Console, *, stay: bool) -> int:
     except KeyboardInterrupt:
         console.say("demo", "stopped")
         return 0 if stay else 128 + signal.SIGINT
-    except ProcessEndedError as error:
+    except (ProcessEndedError, AirflowNotReadyError, RunsTakeTooLongError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -129,15 +129,6 @@ class AirflowServices:
                 self._supervisor.wait(_POLL)
         return states
 
-    def wait_for_task(self, dag_id: str, run_id: str, task_id: str, *, timeout: float) -> None:
-        """Waits until this task has succeeded; RunNotFinishedError when its run or the time is over before."""
-        deadline = time.monotonic() + timeout
-        while self.client.task_states(dag_id, run_id).get(task_id) != "success":
-            over = time.monotonic() > deadline or self.client.run(dag_id, run_id)["state"] in FINISHED
-            if over and self.client.task_states(dag_id, run_id).get(task_id) != "success":
-                raise RunNotFinishedError(f"{task_id} has not succeeded: {self._describe([(dag_id, run_id)])}")
-            self._supervisor.wait(_POLL)
-
     def raise_import_errors(self) -> None:
         for error in self._import_errors():
             raise AirflowNotReadyError(f"cannot import {error['filename']}:\n{error['stack_trace']}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow_lockprovider.demo import proofs
 from airflow_lockprovider.demo.console import Console
 from airflow_lockprovider.demo.late_owner import freeze_and_replace
+from airflow_lockprovider.demo.narrator import Narrator
 from airflow_lockprovider.demo.report import Report
 from airflow_lockprovider.demo.stage import Stage
 
@@ -29,16 +30,17 @@ def play(stage: Stage, console: Console) -> Report:
     console.say("late owner", "a process takes a lock, is frozen, and wakes up when the lock has a new owner")
     outcome = freeze_and_replace(stage.world.region1_dsn)
     console.say("late owner", outcome.said)
-    airflow.wait_for_task("flights_region1", "demo", "spark", timeout=_LIMIT)
+    narrator = Narrator(stage.metadata_dsn, lambda text: console.say("dags", text), stage.wait)
+    spark = ("flights_region1", "demo", "spark")
+    narrator.until(lambda now: now.tasks.get(spark) == "success" or now.finished([spark[:2]]), timeout=_LIMIT)
     console.say("dags", "triggering the flights of region 2, while S3 still copies what Spark has written")
     airflow.client.trigger("flights_region2", run_id="demo")
-    states = airflow.wait_for_runs(
-        [*flights, *shared, *duplicates, failing], timeout=_LIMIT, say=lambda text: console.say("dags", text)
-    )
+    all_runs = [*flights, *shared, *duplicates, failing]
+    states = narrator.until(lambda now: now.finished(all_runs), timeout=_LIMIT)
     console.say("proofs", "asking the databases what has really happened")
     report = Report(setting=stage.setting())
     report.proofs += [
-        proofs.runs_ended_as_planned(states, failing=failing),
+        proofs.runs_ended_as_planned({run: states.runs[run] for run in all_runs}, failing=failing),
         proofs.node_b_never_overlapped(stage, expected_runs=len(shared)),
         proofs.region_2_waited_for_its_copy(stage, "flights_region2", "demo"),
         proofs.late_write_was_refused(stage, outcome),

@@ -78,6 +78,10 @@ class Stage:
         self.airflow.wait_until_healthy(dag_ids, say=lambda text: say("airflow", text))
         say("airflow", "all parts are healthy, all Dags are there")
 
+    def wait(self, seconds: float) -> None:
+        """Let time pass. Raises ProcessEndedError when one of the parts has died."""
+        self._supervisor.wait(seconds)
+
     def setting(self) -> dict[str, Any]:
         """What the demo ran on, for the report."""
         return {
