@@ -35,7 +35,7 @@ with DAG(
     schedule=None,
     catchup=False,
     tags=["lockprovider", "skip"],
-    params={"work_seconds": Param(6, type="number", minimum=0, maximum=600, title="Seconds of work")},
+    params={"work_seconds": Param(10, type="number", minimum=0, maximum=600, title="Seconds of work")},
     doc_md=__doc__,
 ):
 

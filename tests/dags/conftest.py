@@ -13,6 +13,7 @@ from airflow_lockprovider.demo.aws import AwsSimulator
 from airflow_lockprovider.demo.mail import MailSink
 from airflow_lockprovider.demo.postgres import EmbeddedPostgres
 from airflow_lockprovider.demo.world import World, warehouses
+from airflow_lockprovider.triggers import settle
 from tests.conftest import REPOSITORY
 
 BUNDLE = "dags-folder"
@@ -48,6 +49,7 @@ def stage(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) 
     ):
         world = World(aws.endpoint_url, region1, region2, mail.port)
         world.build()
+        environment.setattr(settle, "settle_time", lambda: 0.0)  # only a scheduler needs that time
         for name, value in world.connections().items():
             environment.setenv(name, value)
         yield Stage(world, aws, mail)
@@ -75,7 +77,7 @@ class Run(NamedTuple):
     """Task id → state."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def run(dags: dict[str, Any], stage: Stage) -> Callable[..., Run]:
     """Run a DAG to its end, with these parameters."""
 
@@ -85,3 +87,9 @@ def run(dags: dict[str, Any], stage: Stage) -> Callable[..., Run]:
         return Run(finished.run_id, str(finished.state), tasks)
 
     return run
+
+
+@pytest.fixture(scope="package")
+def flights(run: Callable[..., Run]) -> tuple[Run, Run]:
+    """The flights of both regions, in their warehouses."""
+    return run("flights_region1"), run("flights_region2")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -34,7 +34,8 @@ def test_the_second_dag_runs_the_same_node_b_under_a_later_token(run: Runner, st
     assert rows[-2:] == [("node_b_first", runs[0].run_id), ("node_b_second", runs[1].run_id)]
 
 
-def test_a_lost_lease_keeps_the_second_write_of_node_b_out(dags: dict[str, Any], stage: Stage) -> None:
+@pytest.mark.usefixtures("dags")  # has put the dags folder on sys.path
+def test_a_lost_lease_keeps_the_second_write_of_node_b_out(stage: Stage) -> None:
     from shared_steps.node_b import run_node_b
 
     from airflow_lockprovider.exceptions import LeaseLost
@@ -90,15 +91,15 @@ def test_a_failure_arrives_as_event_and_as_mail_with_lock_and_token(run: Runner,
         assert str(token) in text
 
 
-def test_flights_of_both_regions_equal_the_input(run: Runner, stage: Stage) -> None:
-    first, second = run("flights_region1"), run("flights_region2")
-    assert (set(first.tasks.values()), set(second.tasks.values())) == ({DONE}, {DONE})
+def test_flights_of_both_regions_equal_the_input(flights: tuple[Run, Run], stage: Stage) -> None:
+    assert [set(done.tasks.values()) for done in flights] == [{DONE}, {DONE}]
     expected = stage.world.expected()
     assert sum(totals.flights for totals in expected.values()) == 336_776
     assert stage.world.loaded(stage.world.region1_dsn) == expected
     assert stage.world.loaded(stage.world.region2_dsn) == expected
 
 
+@pytest.mark.usefixtures("flights")
 def test_loading_again_is_the_same_as_loading_once_under_a_new_token(run: Runner, stage: Stage) -> None:
     tokens = "select distinct lock_token from dwh.flights"
     dsns = (stage.world.region1_dsn, stage.world.region2_dsn)
@@ -111,7 +112,8 @@ def test_loading_again_is_the_same_as_loading_once_under_a_new_token(run: Runner
         assert stage.world.loaded(dsn) == stage.world.expected()
 
 
-def test_a_late_owner_changes_nothing_in_region_2(stage: Stage, dags: dict[str, Any]) -> None:
+@pytest.mark.usefixtures("flights")
+def test_a_late_owner_changes_nothing_in_region_2(stage: Stage) -> None:
     """No guard reaches that database; the token in the rows has to do it."""
     from flights_steps.load_scripts import LOAD_REGION_2
 
@@ -120,7 +122,7 @@ def test_a_late_owner_changes_nothing_in_region_2(stage: Stage, dags: dict[str, 
     api = stage.world.client("redshift-data", REGION_2)
     asked = api.batch_execute_statement(Sqls=script, ClusterIdentifier="dwh-region2", Database="dwh")
     while (done := api.describe_statement(Id=asked["Id"]))["Status"] not in ("FINISHED", "FAILED", "ABORTED"):
-        pass
+        time.sleep(0.05)
     assert done["Status"] == "FINISHED", done
     assert [part["ResultRows"] for part in done["SubStatements"][2:]] == [0, 0]
     assert query(stage.world.region2_dsn, "select distinct lock_token from dwh.flights") == [(newest,)]
