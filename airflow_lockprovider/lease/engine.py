@@ -392,7 +392,7 @@ class LeaseEngine:
             ticket=row["ticket"],
             waited=row["waited"] or 0.0,
             trusted_until=sent + row["remaining"],
-            guard=f"select {self.store.schema}.guard('{quoted}', {row['token']})",
+            guard=f"select {self.store.sql.qualifier}.guard('{quoted}', {row['token']})",
         )
 
     def _check(self, connection: driver.Connection, call: str, lease: Lease) -> None:

@@ -31,6 +31,11 @@ class Statements:
         return text.replace(':"schema"', f'"{self.schema}"').replace(":'schema'", f"'{self.schema}'")
 
     @property
+    def qualifier(self) -> str:
+        """The schema's name for SQL that people see: quoted only where it may be a reserved word."""
+        return self.schema if self.schema == "lockprovider" else f'"{self.schema}"'
+
+    @property
     def migrations(self) -> list[tuple[int, str]]:
         """Number and text of every migration, in order."""
         found = sorted(entry.name for entry in (self._folder / "migrations").iterdir() if entry.name.endswith(".sql"))
