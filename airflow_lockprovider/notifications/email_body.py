@@ -20,7 +20,11 @@ def email_body(failure: Failure) -> str:
     template = resources.files(__package__).joinpath("failure.html.jinja2").read_text(encoding="utf-8")
     link = failure.log_url if failure.log_url and failure.log_url.startswith(("http://", "https://")) else None
     rows = [(name, value) for name, value in _rows(failure) if value not in (None, "")]
-    return Environment(autoescape=True).from_string(template).render(failure=failure, rows=rows, link=link)
+    return (
+        Environment(autoescape=True, trim_blocks=True)
+        .from_string(template)
+        .render(failure=failure, rows=rows, link=link)
+    )
 
 
 def _rows(failure: Failure) -> list[tuple[str, Any]]:
@@ -43,7 +47,7 @@ def _rows(failure: Failure) -> list[tuple[str, Any]]:
             ("lock", lock.name),
             ("token", lock.token if lock.token is not None else "none: this task did not hold the lock"),
             ("lock owner", lock.owner),
-            ("lock waited for", lock.waited_seconds and f"{lock.waited_seconds:.1f} s"),
+            ("lock waited for", f"{lock.waited_seconds:.1f} s" if lock.waited_seconds else None),
             ("lock held for", None if lock.held_seconds is None else f"{lock.held_seconds:.1f} s"),
             ("lease ended", f"{ended}: {lock.ended_because}" if ended and lock.ended_because else ended),
             ("held instead by", ", ".join(f"{owner} (token {token})" for owner, token in lock.held_by)),

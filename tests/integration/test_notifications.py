@@ -139,7 +139,7 @@ def test_event_of_a_locked_task_says_who_failed_why_and_which_lock_and_token_it_
     assert detail["title"] == "locked_event.load failed"
     assert (detail["level"], detail["dag_id"], detail["run_id"]) == ("task", "locked_event", run.run_id)
     assert (detail["task_id"], detail["map_index"], detail["try_number"], detail["tries"]) == ("load", None, 1, 1)
-    assert detail["state"] == "failed"
+    assert (detail["state"], detail["operator"]) == ("failed", "PythonOperator")
     assert detail["exception"]["type"] == "ValueError"
     assert detail["exception"]["message"].startswith("no such file: <s3://lake/orders.csv>")
     assert "/dags/locked_event/runs/" in detail["log_url"]

@@ -32,7 +32,7 @@ def context(**changes: Any) -> dict[str, Any]:
         start_date=NOON,
         end_date=NOON + timedelta(seconds=90),
         log_url="http://airflow/dags/nightly",
-        task=SimpleNamespace(operator_name="PythonOperator"),
+        task=SimpleNamespace(task_type="PythonOperator"),
     )
     vars(ti).update(changes.pop("ti", {}))
     return {"ti": ti, "logical_date": NOON, "exception": ValueError("boom"), "run_id": "manual__1", **changes}
@@ -141,6 +141,11 @@ def test_task_that_lost_its_lease_is_told_by_whom_and_who_has_it_now():
     assert (facts.token, facts.ending, facts.ended_by, facts.ended_because) == (1, "revoked", "ann", "stuck")
     assert facts.held_by == (("run-other", 2),)
     assert "revoked by ann (stuck)" in str(facts)
+
+
+def test_task_whose_revoked_lease_still_drains_is_not_named_as_its_own_successor():
+    trace = Trace((lease("me", 1),), (event("revoked", 1, by="ann", why="stuck"), event("granted", 1)))
+    assert facts_of("dwh.sales", "me", lease("me", 1), trace).held_by == ()
 
 
 def test_task_that_never_got_the_lock_has_no_token():

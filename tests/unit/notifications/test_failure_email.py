@@ -51,6 +51,13 @@ def test_task_that_held_no_lock_says_so_and_who_held_it():
     assert "nightly/r/load#1 (token 7)" in body
 
 
+def test_lock_that_was_free_at_once_was_not_waited_for():
+    waited = [LockFacts("dwh.sales", token=1, waited_seconds=seconds) for seconds in (0.0, 2.5)]
+    at_once, later = (email_body(failure_of(context(), lock=lock)) for lock in waited)
+    assert "waited" not in at_once
+    assert "<td>2.5 s</td>" in later
+
+
 def test_unlocked_task_says_nothing_of_locks():
     assert "lock" not in email_body(failure_of(context(exception=None)))
 
