@@ -324,3 +324,22 @@ def test_dag_processor_alerts_for_a_dead_worker_with_the_lock_it_left_behind(loc
     assert of_dag["title"] == "DAG dead_worker failed: task_failure"
     assert of_dag["task_id"] == "load"
     assert of_dag["log_url"].endswith(f"/dags/dead_worker/runs/{quote(run.run_id)}")
+
+
+def test_sample_of_the_documentation_runs_as_it_is(locks: LeaseHook, bus: Bus, mails: MailSink, tmp_path: Path):
+    from airflow.dag_processing.dagbag import DagBag
+
+    text = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text()
+    sample = tmp_path / "sample.py"
+    sample.write_text(text.split("```python\n")[1].split("```")[0])
+    bag = DagBag(sample)
+    assert bag.import_errors == {}
+
+    run_dag(bag.dags["nightly_sales"])
+
+    documented = json.loads(text.split("```json\n")[1].split("```")[0])
+    (event,) = bus.received()
+    assert event["detail"].keys() == documented.keys()
+    assert event["detail"]["lock"].keys() == documented["lock"].keys()
+    assert event["detail"]["exception"] == documented["exception"]
+    assert [mail["Subject"] for mail in mails.messages()] == ["[Airflow] nightly_sales.load failed"]
