@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
+_WAIT = float(60)
+"""Default wait_timeout in seconds. An object of its own: a caller's 60 is asked for, this one yields to the Lock's."""
+
 
 class LeaseEngine:
     """Grants, keeps and gives back leases.
@@ -96,7 +99,7 @@ class LeaseEngine:
     def acquire(
         self,
         lock: str | Lock,
-        wait_timeout: Duration | None = 60,
+        wait_timeout: Duration | None = _WAIT,
         owner_id: str | None = None,
         ttl: Duration | None = None,
         units: int | None = None,
@@ -106,12 +109,14 @@ class LeaseEngine:
         owner: str | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> Lease:
-        """Get the lock, waiting in line for at most ``wait_timeout`` (None: no limit).
+        """Get the lock, waiting in line for at most ``wait_timeout`` (None: no limit; default: the Lock's, else 60 s).
 
         Raises LeaseWaitTimeout; the place in line is then given up.
         """
         wanted = _wanted(lock, units=units, capacity=capacity, shared=shared, priority=priority)
         owner_id = owner_id or str(uuid.uuid4())
+        if wait_timeout is _WAIT and wanted.wait_timeout is not None:
+            wait_timeout = float(wanted.wait_timeout)  # type: ignore[arg-type]  # __post_init__ made it seconds
         limit = None if wait_timeout is None else self.clock() + _wait_seconds(wait_timeout)
         answer: Lease | Busy | None = self.try_acquire(wanted, owner_id, ttl=ttl, owner=owner, context=context)
         if answer:
@@ -269,7 +274,7 @@ class LeaseEngine:
     def hold(
         self,
         lock: str | Lock,
-        wait_timeout: Duration | None = 60,
+        wait_timeout: Duration | None = _WAIT,
         ttl: Duration | None = None,
         **request: Any,
     ) -> Iterator[Lease]:

@@ -79,7 +79,8 @@ class Keeper:
         return self._lease.trusted_until - (ttl - self._engine.settings.give_up_after(ttl))
 
     def _renew_until_stopped(self) -> None:
-        pause = self._period
+        # A lease that was granted some time ago (the same request, asked again) may be due earlier.
+        pause = min(self._period, max(0.0, self._give_up_at() - self._engine.clock()) / 2)
         warned = False
         try:
             # Jitter: leases that were granted together must not be renewed together for ever.

@@ -193,6 +193,15 @@ def test_acquire_that_times_out_leaves_the_line(dialect: Dialect, engine: LeaseE
     with pytest.raises(LeaseWaitTimeout, match=r"'x' was not free within wait_timeout=2\.5.*the holder"):
         waiting.acquire("x", wait_timeout=2.5)
     assert now == 1002.5
+    with pytest.raises(LeaseWaitTimeout, match=r"wait_timeout=7\.0"):
+        waiting.acquire(Lock("x", wait_timeout="7 s"))
+    assert now == 1009.5
+    with pytest.raises(LeaseWaitTimeout, match="wait_timeout=60"):
+        waiting.acquire("x")
+    assert now == 1069.5
+    with pytest.raises(LeaseWaitTimeout, match="wait_timeout=60"):
+        waiting.acquire(Lock("x", wait_timeout=7), wait_timeout=60)
+    assert now == 1129.5
     assert engine.queue("x") == []
     assert engine.history("x", limit=1)[0].event == "withdrawn"
 

@@ -58,6 +58,19 @@ def test_a_lease_is_renewed_until_the_keeper_is_stopped() -> None:
     assert loss.told == [], "after the stop nothing is a loss"
 
 
+def test_a_lease_of_which_little_is_left_is_renewed_in_time() -> None:
+    """It was granted some time ago: the first request's answer was lost."""
+    engine, loss = FakeEngine(lambda lease: engine.renewed(lease)), Loss()
+    with _keeper(engine, loss, a_lease(ttl=100, trusted_until=1010.1)) as keeper:
+        for _ in range(1000):
+            if engine.asked:
+                break
+            loss.came.wait(0.01)
+    assert engine.asked
+    assert keeper.lease.trusted_until == 1100
+    assert loss.told == []
+
+
 def test_the_word_of_the_database_is_a_loss() -> None:
     engine, loss = FakeEngine(lambda lease: Renewal(lease, "lost", "it was revoked by ann: stuck")), Loss()
     with _keeper(engine, loss) as keeper:
