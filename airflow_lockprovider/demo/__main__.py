@@ -47,25 +47,25 @@ def _run(folder: Path, dags: Path, console: Console, *, stay: bool) -> int:
     from airflow_lockprovider.demo.supervisor import ProcessEndedError, Supervisor
 
     empty(folder)
-    stage = None
     try:
         with Supervisor(folder / "logs") as supervisor:
-            stage = Stage(folder, dags, supervisor, console)
-            report = play(stage, console)
-            report.write(folder / "report.json")
-            console.show(f"\nWhat was proved, from the databases:\n{report.text()}")
-            console.show(f"  as JSON: {_shown(folder / 'report.json')}, logs: {_shown(folder / 'logs')}\n")
-            if stay:
-                console.show(
-                    f"Airflow stays at {stage.airflow.url}\n"
-                    f"  log in as {stage.airflow.user} with the password {stage.airflow.password}\n"
-                    "  Ctrl-C ends it"
-                )
-                supervisor.wait()
-            console.say("demo", "stopping everything")
+            try:
+                stage = Stage(folder, dags, supervisor, console)
+                report = play(stage, console)
+                report.write(folder / "report.json")
+                console.show(f"\nWhat was proved, from the databases:\n{report.text()}")
+                console.show(f"  as JSON: {_shown(folder / 'report.json')}, logs: {_shown(folder / 'logs')}\n")
+                if stay:
+                    console.show(
+                        f"Airflow stays at {stage.airflow.url}\n"
+                        f"  log in as {stage.airflow.user} with the password {stage.airflow.password}\n"
+                        "  Ctrl-C ends it"
+                    )
+                    supervisor.wait()
+            finally:
+                console.say("demo", "stopping everything")
         return 0 if report.holds else 1
     except KeyboardInterrupt:
-        console.say("demo", "stopped")
         return 0 if stay else 128 + signal.SIGINT
     except (ProcessEndedError, AirflowNotReadyError, RunsTakeTooLongError) as error:
         print(f"error: {error}", file=sys.stderr)

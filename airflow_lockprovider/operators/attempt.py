@@ -69,7 +69,7 @@ class Attempt:
                 self.hook.withdraw(ticket.number, self.owner_id)
                 self.give_up()
             deadline = datetime.now(UTC) + timedelta(seconds=left)
-        self._log.info("waiting for %s; our ticket is %s", busy, ticket.number)
+        self._log.info("%s; waiting in line with ticket %s", busy, ticket.number)
         trigger = WaitForLeaseTrigger(
             ticket=ticket.number,
             owner_id=self.owner_id,
