@@ -1,8 +1,13 @@
-"""All that the example DAGs find around them: lake, crawlers, warehouses, alert channel, connections."""
+"""All that the example DAGs find around them: lake, crawlers, warehouses, alert channel, connections.
+
+``python -m airflow_lockprovider.demo.world`` builds it where the ``AIRFLOW_CONN_…`` of the environment say, for
+docker-compose.yaml.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,3 +108,22 @@ class World:
 def warehouses(region1_dsn: str, region2_dsn: str) -> dict[str, str]:
     """Redshift cluster → DSN, for ``AwsSimulator(warehouses=…)``."""
     return {REGION_1.cluster: region1_dsn, REGION_2.cluster: region2_dsn}
+
+
+def main() -> None:
+    """Build the world that the connections in the environment name, as soon as its simulated AWS answers."""
+    aws = json.loads(os.environ["AIRFLOW_CONN_AWS_REGION1"])
+    smtp = json.loads(os.environ["AIRFLOW_CONN_SMTP_DEFAULT"])
+    world = World(
+        endpoint_url=aws["extra"]["endpoint_url"],
+        region1_dsn=os.environ["AIRFLOW_CONN_DWH_DEFAULT"],
+        region2_dsn=os.environ["AIRFLOW_CONN_DWH_REGION2"],
+        smtp_port=smtp["port"],
+    )
+    world.client("s3", REGION_1).list_buckets()  # boto3 asks a server that is just starting several times
+    world.build()
+    print("the lake, the warehouses, the alert channel and the lock tables are made")
+
+
+if __name__ == "__main__":
+    main()
