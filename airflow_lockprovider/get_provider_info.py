@@ -55,6 +55,11 @@ def get_provider_info() -> dict[str, Any]:
                         default="120",
                         example="5 mins",
                     ),
+                    "renew_every": _option(
+                        "Time between two renewals of a lease. Empty: a quarter of its ttl.",
+                        default="",
+                        example="30",
+                    ),
                     "handover_ttl": _option(
                         "How long a lock stays reserved for a waiting task until a worker has started it.",
                         default="60",

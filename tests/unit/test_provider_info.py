@@ -74,7 +74,8 @@ def test_declared_defaults_are_the_ones_in_effect():
     settings = LeaseSettings()
     assert OPTIONS["lease_conn_id"]["default"] == config.DEFAULT_CONN_ID == config.lease_conn_id()
     assert OPTIONS["schema"]["default"] == config.schema()
-    declared = {name: seconds(OPTIONS[name]["default"], setting=name) for name in DURATIONS}
+    defaults = {name: OPTIONS[name]["default"] for name in DURATIONS}
+    declared = {name: seconds(text, setting=name) if text else None for name, text in defaults.items()}
     assert declared == {name: getattr(settings, name) for name in DURATIONS}
     assert config.lease_settings() == settings
 
