@@ -32,6 +32,7 @@ _UNAVAILABLE = (
     "58",  # system error
     "LP503",  # in recovery
 )
+_ACTIVE = 1  # libpq: PQTRANS_ACTIVE, a statement is under way
 _MISSING = ("3F000", "42883", "42P01", "42704")
 
 
@@ -117,6 +118,26 @@ def classify(error: BaseException) -> LockProviderError | None:
 def is_broken(connection: Connection) -> bool:
     """Whether the connection can not be used any more."""
     return bool(getattr(connection, "broken", False) or getattr(connection, "closed", False))
+
+
+def is_active(connection: Connection) -> bool:
+    """Whether a statement is still under way: its answer was not waited for."""
+    return bool(getattr(getattr(connection, "info", None), "transaction_status", None) == _ACTIVE)
+
+
+def abandon(connection: Connection) -> None:
+    """Undo the open transaction. Raises nothing: the error that led here is the one to tell.
+
+    A statement that still runs (an interrupt came up from under it) is cancelled: else the server would finish it
+    first, and keep its locks as long.
+    """
+    try:
+        if is_active(connection):
+            connection.cancel()
+        else:
+            connection.rollback()
+    except Exception:
+        log.debug("undoing a transaction failed", exc_info=True)
 
 
 def close(connection: Connection) -> None:

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from airflow_lockprovider.lease import driver
@@ -49,7 +49,14 @@ class Store:
         if not self._checked:
             self._check_version(connection)
             self._checked = True
-        return driver.execute(connection, self.sql[name], params)
+        try:
+            return driver.execute(connection, self.sql[name], params)
+        except BaseException:
+            if driver.is_active(connection):
+                # An interrupt came up from under the verb. It must not go on without us, and grant to nobody.
+                driver.abandon(connection)
+                self.close()
+            raise
 
     def _connection(self) -> driver.Connection:
         own: _Own | None = getattr(self._local, "own", None)
@@ -89,8 +96,7 @@ class Store:
             with driver.translated():
                 connection.commit()
         except BaseException:
-            with suppress(Exception):  # the first error is the one to tell
-                connection.rollback()
+            driver.abandon(connection)
             raise
         finally:
             driver.close(connection)

@@ -18,6 +18,7 @@ from airflow_lockprovider.lease import (
     LeaseLost,
     LeaseSettings,
     LeaseWaitTimeout,
+    Store,
     StoreUnavailable,
     connect,
 )
@@ -166,3 +167,64 @@ def test_a_guarded_write_in_a_held_body_outlasts_the_ttl(
             for _ in range(4):
                 cursor.execute("insert into sales select 1 from pg_sleep(0.3)")
     assert admin.execute("select count(*) from sales").fetchone() == (4,)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+@pytest.mark.parametrize("where", [_directly, _in_thread])
+def test_a_loss_while_a_guarded_statement_runs_ends_that_statement_too(
+    database: str,
+    engine: LeaseEngine,
+    where: Callable[[Callable[[], None]], None],
+    driver: str,
+) -> None:
+    """Else the lock would drain for as long as the statement runs."""
+    module = pytest.importorskip(driver)
+    # Where code in C cannot be woken it ends first, and the guard refuses its commit.
+    seconds = 60 if driver == "psycopg" and where is _directly else 1.5
+    quick = LeaseEngine(Store(lambda: module.connect(database), schema="lockprovider"), QUICK)
+
+    def revoke_when_it_runs() -> None:
+        with psycopg.connect(database, autocommit=True) as admin:
+            while not admin.execute("select 1 from pg_stat_activity where query like 'select pg_sleep%'").fetchone():
+                time.sleep(0.01)
+        engine.revoke("x", by="ann", reason="stuck")
+        engine.close()
+
+    def body() -> None:
+        with quick.hold("x") as lease:
+            revoker = threading.Thread(target=revoke_when_it_runs)
+            revoker.start()
+            try:
+                with quick.fenced(lease) as cursor:
+                    cursor.execute(f"select pg_sleep({seconds})")
+            finally:
+                revoker.join()
+
+    started = time.monotonic()
+    with pytest.raises(LeaseLost):
+        where(body)
+    assert engine.acquire("x", wait_timeout=10), "nothing drains any more"
+    assert time.monotonic() - started < 15
+    quick.close()
+
+
+def test_a_loss_in_the_middle_of_a_verb_leaves_a_usable_engine(
+    quick: LeaseEngine, engine: LeaseEngine, admin: psycopg.Connection[Any]
+) -> None:
+    def revoke_when_it_waits() -> None:
+        while not admin.execute("select 1 from pg_stat_activity where wait_event_type = 'Lock'").fetchone():
+            time.sleep(0.01)
+        engine.revoke("x", by="ann", reason="stuck")
+        engine.close()
+
+    engine.try_acquire("y")
+    with psycopg.connect(admin.info.dsn, password=admin.info.password) as sitting:
+        sitting.execute("select 1 from lockprovider.lock where lock_name = 'y' for update")
+        revoker = threading.Thread(target=revoke_when_it_waits)
+        with pytest.raises(LeaseLost):
+            with quick.hold("x"):
+                revoker.start()
+                quick.try_acquire("y")
+        revoker.join()
+        assert quick.leases("x") == []
+    assert quick.try_acquire("x")
