@@ -10,7 +10,8 @@ and why, which lock and token the task held, and where its log is. The lock is g
 **Try it.** Trigger the DAG; it fails. The mail lies in the demo's mail sink, the event in the SQS queue
 `lockprovider-alerts`.
 
-**One step alone.** There is only one: clear it, or `airflow tasks test fails_and_alerts fail_under_lock`.
+**One step alone.** There is only one: clear it, or `airflow tasks test fails_and_alerts fail_under_lock RUN_ID` with
+the id of a finished run (always give one: `docs/examples.md` says why).
 
 **Needs** the connections `dwh_default` (Postgres, after `airflow locks init`), `aws_region1` and `smtp_default`.
 """

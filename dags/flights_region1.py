@@ -14,15 +14,15 @@
    is one transaction that begins with `{{ lease.guard }}`: an owner that has lost its lease cannot commit. It
    replaces whole months, so it can be repeated.
 
-Waiting (for the crawls, for the lock) is done in the triggerer and costs no worker slot; waiting for Redshift, too, if
-`aiobotocore` is installed, which the amazon provider needs for it.
+Waiting (for the crawls, for the lock) is done in the triggerer and costs no worker slot; waiting for Redshift, too,
+if `aiobotocore` is installed, which the amazon provider needs for it.
 
 **Try it.** Trigger it; when `spark` has succeeded, trigger `flights_region2`. Both warehouses then hold 336,776
 flights.
 
 **One step alone.** Choose it under *Only this step* in the trigger form: the others are skipped and take no lock. Or
-clear the task in an earlier run. Or `airflow tasks test flights_region1 load`. Every step finds its input where an
-earlier run has left it.
+clear the task in an earlier run. Or `airflow tasks test flights_region1 load RUN_ID` with the id of a finished run
+(always give one: `docs/examples.md` says why). Every step finds its input where an earlier run has left it.
 
 **Needs** the connections `dwh_default`, `aws_region1`, `smtp_default`, and what lies behind them; `make demo` makes
 all of it.

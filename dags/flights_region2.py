@@ -22,8 +22,8 @@ Asset, or a `TriggerDagRunOperator` after `spark`.) Started before, it fails wit
 earlier run has written.
 
 **One step alone.** Choose it under *Only this step* in the trigger form: the others are skipped and take no lock. Or
-clear the task in an earlier run. Or `airflow tasks test flights_region2 load`. Every step finds its input where an
-earlier run has left it.
+clear the task in an earlier run. Or `airflow tasks test flights_region2 load RUN_ID` with the id of a finished run
+(always give one: `docs/examples.md` says why). Every step finds its input where an earlier run has left it.
 
 **Needs** the connections `dwh_default`, `aws_region1`, `aws_region2`, `smtp_default`, and what lies behind them;
 `make demo` makes all of it.

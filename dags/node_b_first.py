@@ -12,7 +12,8 @@ the decorator `@task.locked`; the step itself is the module `shared_steps/node_b
 tokens grow.
 
 **Node B alone.** Choose `node_b` under *Only this step* in the trigger form; or clear the task `node_b` of an earlier
-run; or `airflow tasks test node_b_first node_b`. It takes the lock each time.
+run; or `airflow tasks test node_b_first node_b RUN_ID` with the id of a finished run (always give one:
+`docs/examples.md` says why). It takes the lock each time.
 
 **Needs** the connection `dwh_default` (Postgres, after `airflow locks init`) with the table `demo.node_b_run`.
 """

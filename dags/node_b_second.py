@@ -10,7 +10,8 @@ makes it one step for the lock is its name, `node_b`; DAG and task may be called
 **Try it.** Trigger this DAG and `node_b_first` right after each other, see there.
 
 **Node B alone.** Choose `node_b` under *Only this step* in the trigger form; or clear the task `node_b` of an earlier
-run; or `airflow tasks test node_b_second node_b`. It takes the lock each time.
+run; or `airflow tasks test node_b_second node_b RUN_ID` with the id of a finished run (always give one:
+`docs/examples.md` says why). It takes the lock each time.
 
 **Needs** the connection `dwh_default` (Postgres, after `airflow locks init`) with the table `demo.node_b_run`.
 """

@@ -15,7 +15,8 @@ nobody renews it, and reading and setting it is one step in the database. `work`
 **Try it.** Trigger the DAG twice within the seconds of *Seconds of work*; look at the second run's log of `work`: it
 names the run that is at it. The table `demo.pipeline_run` has one row for the two runs.
 
-**One step alone.** Clear the task in an earlier run, or `airflow tasks test runs_once work`.
+**One step alone.** Clear the task in an earlier run, or `airflow tasks test runs_once work RUN_ID` with the id of a
+finished run (always give one: `docs/examples.md` says why).
 
 **What it does not do.** The lock covers `work`, not the time after it: a run that comes while `report` runs may work.
 Put what must be alone into the locked task.

@@ -82,6 +82,12 @@ def test_every_example_explains_itself(dags: dict[str, Any]) -> None:
         assert (dag.schedule, dag.catchup) == (None, False)
 
 
+def test_the_page_about_the_examples_names_each_of_them() -> None:
+    page = (REPOSITORY / "docs" / "examples.md").read_text(encoding="utf-8")
+    table = [line for line in page.splitlines() if line.startswith("| `")]
+    assert {name for line in table for name in EXAMPLES if f"`{name}`" in line.split("|")[1]} == EXAMPLES
+
+
 def test_only_step_offers_every_step_that_does_something(dags: dict[str, Any]) -> None:
     for dag_id in ("flights_region1", "flights_region2", "node_b_first", "node_b_second"):
         steps = [task.task_id for task in dags[dag_id].topological_sort() if task.task_type != "EmptyOperator"]
