@@ -18,6 +18,7 @@ _DRIVER_DEFAULTS = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
     "target_session_attrs": "read-write",
 }
 

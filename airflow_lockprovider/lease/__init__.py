@@ -49,6 +49,7 @@ _CONNECT = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
     "target_session_attrs": "read-write",
 }
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import ClassVar, TypeVar
 
 from airflow_lockprovider.hooks.lease import LeaseHook
-from airflow_lockprovider.lease.errors import LockProviderError
+from airflow_lockprovider.lease.errors import ConfigurationError, LockProviderError
 from airflow_lockprovider.lease.model import Lease
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Waiting:
     """On time.monotonic(): no reservation earlier, its trigger could not fire yet."""
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Lease | None]
-    """The reservation; None when the ticket is no more."""
+    """The reservation; None when the ticket is no more; ConfigurationError when it can never be granted."""
 
 
 @dataclass(eq=False)
@@ -163,10 +163,19 @@ class Coordinator:
             if view.verdict == "gone":
                 self._answer(entry, None)
             elif view.verdict == "try" and time.monotonic() >= entry.not_before and self._is_wanted(entry):
-                answer = self._hook.reserve(entry.ticket, session_id=self.session_id, handover_ttl=entry.handover_ttl)
-                if answer or answer is None:
-                    self._answer(entry, answer)
+                self._try(entry)
         return self._hook.settings.poll_interval
+
+    def _try(self, entry: Waiting) -> None:
+        try:
+            answer = self._hook.reserve(entry.ticket, session_id=self.session_id, handover_ttl=entry.handover_ttl)
+        except ConfigurationError as error:
+            # This request can never be granted (its lock has shrunk, say). The others must not wait for it.
+            self.forget(entry)
+            _settle_future(entry.loop, entry.answer, error)
+            return
+        if answer or answer is None:
+            self._answer(entry, answer)
 
     def _renew_round(self) -> float:
         now = self._hook.clock()
@@ -204,9 +213,15 @@ class Coordinator:
         _settle_future(entry.loop, entry.lost, reason)
 
 
-def _settle_future(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Result], result: Result) -> None:
+def _settle_future(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Result], result: Result | LockProviderError
+) -> None:
     def settle() -> None:
-        if not future.done():
+        if future.done():
+            return
+        if isinstance(result, LockProviderError):
+            future.set_exception(result)
+        else:
             future.set_result(result)
 
     try:

@@ -11,6 +11,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_lockprovider.hooks.lease import LeaseHook
+from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.triggers.coordinator import Coordinator
 from airflow_lockprovider.triggers.envelope import Envelope
 from airflow_lockprovider.triggers.settle import Settled
@@ -85,6 +86,11 @@ class WaitForLeaseTrigger(BaseTrigger):
             coordinator.forget(waiting)
             await asyncio.to_thread(self._withdraw, hook)
             phase = "timeout"
+        except ConfigurationError as error:
+            # Its worker asks once more, and fails with the reason.
+            log.error("lock %r can never be granted to ticket %s: %s", self.lock_name, self.ticket, error)
+            await asyncio.to_thread(self._withdraw, hook)
+            phase = "gone"
         finally:
             coordinator.forget(waiting)
         await settled.wait()

@@ -183,6 +183,31 @@ def test_a_failed_wait_trigger_leaves_the_line(hook, run):
     assert hook.queue() == []
 
 
+def test_a_request_that_can_never_be_granted_fails_with_the_reason_and_holds_nobody_up(hook, run, revive, next_leg):
+    """A person lowers the capacity while a task waits for more than that."""
+    hook.set_capacity("dwh.sales", 3)
+    holders = [hook.try_acquire("dwh.sales", units=3), hook.try_acquire("dwh.orders")]
+    too_much = python(print, lock={"name": "dwh.sales", "units": 3})
+    other = python(lambda: "done", lock="dwh.orders")
+    waiting, waiting_too = run(too_much), run(other)
+    hook.set_capacity("dwh.sales", 1)
+    for holder in holders:
+        hook.release(holder)
+    triggers = [revive(waiting), revive(waiting_too)]
+
+    async def both():
+        async with asyncio.timeout(20):
+            events = await asyncio.gather(*(anext(trigger.run()) for trigger in triggers))
+        return [event.payload for event in events]
+
+    events = asyncio.run(both())
+    failed = next_leg(too_much, waiting, event=events[0])
+    assert failed.state == "failed"
+    assert "capacity 1, so 3 units can never be granted" in str(failed.error)
+    assert next_leg(other, waiting_too, event=events[1]).pushed() == "done"
+    assert hook.queue() == []
+
+
 def test_a_stale_trigger_makes_no_ghost_lease(hook, run, revive, next_leg):
     other = hook.try_acquire("dwh.sales")
     task = python(print)
