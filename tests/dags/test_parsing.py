@@ -94,6 +94,12 @@ def test_only_step_offers_every_step_that_does_something(dags: dict[str, Any]) -
         assert dags[dag_id].params.get_param("only_step").schema["enum"] == ["all", *steps]
 
 
+def test_every_step_of_the_flights_alerts_when_it_fails(dags: dict[str, Any]) -> None:
+    for task in [*dags["flights_region1"].tasks, *dags["flights_region2"].tasks]:
+        names = [type(notifier).__name__ for notifier in task.on_failure_callback]
+        assert names == ["EventBridgeNotifier", "FailureEmail"], task
+
+
 def test_names_in_the_steps_are_those_of_the_demos_world(dags: dict[str, Any]) -> None:
     from flights_steps import curated_flights, places  # the fixture has put the dags folder on sys.path
 
