@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +30,13 @@ class Live:
     locks: LeaseEngine
 
 
-@pytest.fixture
-def live(postgres: EmbeddedPostgres, database: str, tmp_path: Path) -> Iterator[Live]:
-    metadata = postgres.create_database(f"airflow_{os.getpid()}")
+@pytest.fixture(scope="module")
+def live(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    folder = tmp_path_factory.mktemp("live")
+    for dags in (REPOSITORY / "dags", Path(__file__).parent / "dags"):
+        shutil.copytree(dags, folder / "dags", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    names = [f"airflow_{os.getpid()}", f"warehouse_{os.getpid()}"]
+    metadata, database = (postgres.create_database(name) for name in names)
     create_tables(database)
     locks = connect(database, settings=SETTINGS)
     locks.init_schema()
@@ -41,17 +46,16 @@ def live(postgres: EmbeddedPostgres, database: str, tmp_path: Path) -> Iterator[
         "AIRFLOW__LOCKPROVIDER__SKIP_AFTER": str(SETTINGS.skip_after),
     }
     try:
-        with Supervisor(tmp_path / "logs") as supervisor:
-            airflow = AirflowServices(
-                tmp_path / "airflow", REPOSITORY / "dags", metadata, supervisor, extra_env=settings
-            )
+        with Supervisor(folder / "logs") as supervisor:
+            airflow = AirflowServices(folder / "airflow", folder / "dags", metadata, supervisor, extra_env=settings)
             airflow.migrate()
             airflow.start()
-            airflow.wait_until_healthy(["node_b_first", "node_b_second"])
+            airflow.wait_until_healthy(["node_b_first", "node_b_second", "keeps_its_lease"])
             yield Live(airflow, supervisor, database, locks)
     finally:
         locks.close()
-        postgres.drop_database(f"airflow_{os.getpid()}")
+        for name in names:
+            postgres.drop_database(name)
 
 
 def alive_with(mark: str) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""A worker process that dies with the lock, in a real Airflow."""
+"""Leases in a real Airflow: api-server, scheduler, dag-processor, triggerer and workers as processes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def wait_until(live: Live, condition, timeout=60.0):
         assert time.monotonic() < deadline, "it did not happen"
         live.supervisor.wait(0.2)
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def deferred_run(live):
+    """Started first: it takes a while, in which the other test has the workers for itself."""
+    return "keeps_its_lease", live.airflow.client.trigger("keeps_its_lease")
 
 
 def test_when_the_holder_of_node_b_is_killed_the_other_dag_gets_in_after_the_ttl_and_not_before(live):
@@ -44,3 +50,13 @@ def test_when_the_holder_of_node_b_is_killed_the_other_dag_gets_in_after_the_ttl
         rows = connection.execute("select dag_id, started_at, ended_at from demo.node_b_run order by token").fetchall()
     assert [(row[0], row[2] is not None) for row in rows] == [("node_b_first", False), ("node_b_second", True)]
     assert rows[1][1] >= orphan.expires_at
+
+
+def test_a_lease_outlives_its_ttl_while_its_task_is_deferred(live, deferred_run):
+    assert live.airflow.wait_for_runs([deferred_run], timeout=120) == {deferred_run: "success"}
+
+    events = live.locks.history("kept")
+    assert [event.event for event in reversed(events)] == ["granted", "released"]
+    assert events[0].held > 2 * 15, "it was to be held for longer than it lives without renewal"
+    log = live.airflow.client.task_log(*deferred_run, "wait_deferred")
+    assert "Pausing task as DEFERRED" in log
