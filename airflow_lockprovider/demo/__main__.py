@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -59,6 +60,7 @@ def _run(folder: Path, dags: Path, console: Console, *, stay: bool) -> int:
                     console.show(
                         f"Airflow stays at {stage.airflow.url}\n"
                         f"  log in as {stage.airflow.user} with the password {stage.airflow.password}\n"
+                        f"  in another terminal: . {shlex.quote(_shown(stage.environment_file))}; airflow locks history\n"
                         "  Ctrl-C ends it"
                     )
                     supervisor.wait()

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,6 +71,15 @@ def airflow_environment(
         **{f"AIRFLOW__{name}": value.replace("%", "%%") for name, value in settings.items()},
         **(extra or {}),
     }
+
+
+def write_for_shell(file: Path, environment: Mapping[str, str]) -> None:
+    """What has to be exported in a shell to speak to the same Airflow; for its owner's eyes only."""
+    differing = {name: value for name, value in sorted(environment.items()) if os.environ.get(name) != value}
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in differing.items()]
+    file.unlink(missing_ok=True)
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as new:
+        new.writelines(lines)
 
 
 def passwords(home: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from airflow_lockprovider.demo.airflow_environment import write_for_shell
 from airflow_lockprovider.demo.airflow_services import AirflowServices
 from airflow_lockprovider.demo.aws import AwsSimulator
 from airflow_lockprovider.demo.console import Console
@@ -74,9 +75,15 @@ class Stage:
         self.airflow.migrate()
         world.result()
         say("airflow", f"starting api-server, scheduler, dag-processor and triggerer at {self.airflow.url}")
+        write_for_shell(self.environment_file, self.airflow.env)
         self.airflow.start()
         self.airflow.wait_until_healthy(dag_ids, say=lambda text: say("airflow", text))
         say("airflow", "all parts are healthy, all Dags are there")
+
+    @property
+    def environment_file(self) -> Path:
+        """To be read by a shell that wants to speak to this Airflow."""
+        return self.folder / "environment"
 
     def wait(self, seconds: float) -> None:
         """Let time pass. Raises ProcessEndedError when one of the parts has died."""
@@ -101,7 +108,8 @@ def empty(folder: Path) -> None:
     """Remove what an earlier run has left."""
     for name in ("postgres", "airflow", "mail", "logs"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    (folder / "report.json").unlink(missing_ok=True)
+    for name in ("report.json", "environment"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _beside(work: Callable[[], Result]) -> Future[Result]:
