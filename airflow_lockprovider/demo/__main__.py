@@ -57,10 +57,11 @@ def _run(folder: Path, dags: Path, console: Console, *, stay: bool) -> int:
                 console.show(f"\nWhat was proved, from the databases:\n{report.text()}")
                 console.show(f"  as JSON: {_shown(folder / 'report.json')}, logs: {_shown(folder / 'logs')}\n")
                 if stay:
+                    environment = shlex.quote(_shown(stage.environment_file))
                     console.show(
                         f"Airflow stays at {stage.airflow.url}\n"
                         f"  log in as {stage.airflow.user} with the password {stage.airflow.password}\n"
-                        f"  in another terminal: . {shlex.quote(_shown(stage.environment_file))}; airflow locks history\n"
+                        f"  in another terminal: . {environment}; airflow locks history\n"
                         "  Ctrl-C ends it"
                     )
                     supervisor.wait()
