@@ -18,7 +18,6 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {
                 "integration-name": _NAME,
-                "external-doc-url": "https://pypi.org/project/airflow-lockprovider/",
                 "tags": ["service"],
             }
         ],

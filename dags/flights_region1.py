@@ -12,7 +12,7 @@
 3. `crawl_curated` catalogues the Parquet files.
 4. `load` runs the Redshift script under the lock `dwh.flights`, which the load of region 2 needs as well. The script
    is one transaction that begins with `{{ lease.guard }}`: an owner that has lost its lease cannot commit. It
-   replaces whole months, so it can be repeated.
+   replaces whole months, so it can be repeated. The task is made in `flights_steps/warehouse_load.py`.
 
 Waiting (for the crawls, for the lock) is done in the triggerer and costs no worker slot; waiting for Redshift, too,
 if `aiobotocore` is installed, which the amazon provider needs for it.
@@ -30,17 +30,14 @@ all of it.
 
 from __future__ import annotations
 
-from airflow.providers.amazon.aws.operators.redshift_data import RedshiftDataOperator
 from airflow.sdk import DAG, task
+from flights_steps.crawl import crawl
 from flights_steps.curate import curate_flights
-from flights_steps.deferral import can_defer
 from flights_steps.load_scripts import LOAD_REGION_1
-from flights_steps.places import LOCK, REGION_1
+from flights_steps.places import REGION_1
+from flights_steps.warehouse_load import load_under_lock
 from shared_steps.alerts import alerts
 from shared_steps.only_step import STEP_DEFAULTS, only_step
-
-from airflow_lockprovider import LockedOperator
-from airflow_lockprovider.sensors import GlueCrawlSensor
 
 with DAG(
     "flights_region1",
@@ -51,38 +48,14 @@ with DAG(
     default_args={**STEP_DEFAULTS, "on_failure_callback": alerts()},
     doc_md=__doc__,
 ):
-    crawl_landing = GlueCrawlSensor(
-        task_id="crawl_landing",
-        crawler_name="flights-region1-landing",
-        aws_conn_id=REGION_1.aws_conn_id,
-        poke_interval=(1, 10),
-        timeout=600,
-    )
+    crawl_landing = crawl("crawl_landing", REGION_1, "flights-region1-landing")
 
     @task
     def spark():
         return curate_flights(REGION_1)
 
-    crawl_curated = GlueCrawlSensor(
-        task_id="crawl_curated",
-        crawler_name="flights-region1-curated",
-        aws_conn_id=REGION_1.aws_conn_id,
-        poke_interval=(1, 10),
-        timeout=600,
-    )
+    crawl_curated = crawl("crawl_curated", REGION_1, "flights-region1-curated")
 
-    load = LockedOperator(
-        task_id="load",
-        operator=RedshiftDataOperator,
-        lock=LOCK,
-        aws_conn_id=REGION_1.aws_conn_id,
-        cluster_identifier=REGION_1.cluster,
-        database="dwh",
-        db_user="airflow",
-        sql=LOAD_REGION_1,
-        poll_interval=1,
-        deferrable=can_defer(),
-        durable=False,  # a retry must not pick up the statement of the try before: that one has an older token
-    )
+    load = load_under_lock(REGION_1, LOAD_REGION_1)
 
     crawl_landing >> spark() >> crawl_curated >> load

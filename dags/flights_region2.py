@@ -31,16 +31,15 @@ clear the task in an earlier run. Or `airflow tasks test flights_region2 load RU
 
 from __future__ import annotations
 
-from airflow.providers.amazon.aws.operators.redshift_data import RedshiftDataOperator
 from airflow.sdk import DAG
-from flights_steps.deferral import can_defer
+from flights_steps.crawl import crawl
 from flights_steps.load_scripts import LOAD_REGION_2
-from flights_steps.places import CURATED, LOCK, REGION_1, REGION_2
+from flights_steps.places import CURATED, REGION_1, REGION_2
+from flights_steps.warehouse_load import load_under_lock
 from shared_steps.alerts import alerts
 from shared_steps.only_step import STEP_DEFAULTS, only_step
 
-from airflow_lockprovider import LockedOperator
-from airflow_lockprovider.sensors import GlueCrawlSensor, S3ReplicationSensor
+from airflow_lockprovider.sensors import S3ReplicationSensor
 
 with DAG(
     "flights_region2",
@@ -63,26 +62,8 @@ with DAG(
         timeout=1800,
     )
 
-    crawl_replica = GlueCrawlSensor(
-        task_id="crawl_replica",
-        crawler_name="flights-region2-curated",
-        aws_conn_id=REGION_2.aws_conn_id,
-        poke_interval=(1, 10),
-        timeout=600,
-    )
+    crawl_replica = crawl("crawl_replica", REGION_2, "flights-region2-curated")
 
-    load = LockedOperator(
-        task_id="load",
-        operator=RedshiftDataOperator,
-        lock=LOCK,
-        aws_conn_id=REGION_2.aws_conn_id,
-        cluster_identifier=REGION_2.cluster,
-        database="dwh",
-        db_user="airflow",
-        sql=LOAD_REGION_2,
-        poll_interval=1,
-        deferrable=can_defer(),
-        durable=False,  # a retry must not pick up the statement of the try before: that one has an older token
-    )
+    load = load_under_lock(REGION_2, LOAD_REGION_2)
 
     wait_for_replica >> crawl_replica >> load
