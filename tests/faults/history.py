@@ -100,10 +100,11 @@ def lost_updates(writes: Iterable[Write], counters: Mapping[str, int]) -> list[s
         if write.before in seen[write.lock_name]:
             found.append(f"{write.lock_name}: the increment from {write.before} was made twice")
         seen[write.lock_name].add(write.before)
-    for name in total.keys() | counters.keys():
-        if total[name] != counters.get(name, 0):
-            found.append(f"{name}: {total[name]} increments were committed, the counter says {counters.get(name, 0)}")
-    return found
+    return found + [
+        f"{name}: {total[name]} increments were committed, the counter says {counters.get(name, 0)}"
+        for name in sorted(total.keys() | counters.keys())
+        if total[name] != counters.get(name, 0)
+    ]
 
 
 def late_writes(events: Iterable[Event], writes: Iterable[Write], exclusive: Collection[str]) -> list[str]:
