@@ -6,7 +6,7 @@ VENV = .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test live lint format types layers check build constraints clean
+.PHONY: help setup demo up test live bench lint format types layers check build constraints clean
 
 help: ## show this list
 	@echo "usage: make TARGET [ARGS=...]"
@@ -43,12 +43,16 @@ layers: setup ## import-linter: imports go downwards only
 
 check: lint types layers test ## what has to be green before a commit
 
+bench: ## measure against other lock libraries, print a table
+	@$(PYTHON) scripts/bootstrap.py bench
+	@$(VENV) -m tests.bench $(ARGS)
+
 build: setup ## wheel and sdist into dist/
 	@$(VENV) -m build $(ARGS)
 
 # Keeps the pins that still fit; ARGS="--upgrade" takes the newest, ARGS="--upgrade-package NAME" one of them.
 constraints: setup ## write constraints.txt afresh from pyproject.toml
-	@$(VENV) -m uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --group dev \
+	@$(VENV) -m uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --group dev --group bench \
 	  --no-emit-package airflow-lockprovider --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 	  --quiet --output-file constraints.txt $(ARGS)
 

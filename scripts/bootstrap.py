@@ -32,19 +32,24 @@ def say(*words):
     print("[setup]", *words, flush=True)
 
 
-def main():
+def main(groups):
+    """Sees to .venv and to what is always in it, then to more dependency groups of pyproject.toml."""
     check_python()
     with only_one_at_a_time():
-        wanted = fingerprint()
-        made = (read(STAMP) or "").partition("\n")  # what for, and where
-        if made[0] == wanted and made[2] == PROJECT and os.access(PYTHON, os.X_OK):
+        wanted = [fingerprint(), *groups]
+        made, _, place = (read(STAMP) or "").partition("\n")  # what for, and where
+        there = made.split()
+        if there[:1] != wanted[:1] or place != PROJECT or not os.access(PYTHON, os.X_OK):
+            there = []
+        if set(wanted) <= set(there):
             return
         started = time.monotonic()
         say("installing into .venv, this takes a minute or two; details in .venv/setup.log")
-        make_venv(moved=made[2] not in ("", PROJECT))
-        install()
+        if not there:
+            make_venv(moved=place not in ("", PROJECT))
+        install([word for group in groups for word in ("--group", group)])
         with open(STAMP, "w", encoding="utf-8", errors="surrogateescape") as stamp:
-            stamp.write(f"{wanted}\n{PROJECT}")
+            stamp.write(f"{' '.join([*wanted, *there[1:]])}\n{PROJECT}")
         say(f"ready after {time.monotonic() - started:.0f} s")
 
 
@@ -127,16 +132,20 @@ def works():
     return False
 
 
-def install():
+def install(more):
     pip = [PYTHON, "-m", "pip"]
     settings = uv_settings()
     try:
         run("getting uv, which installs quickly", [*pip, "install", "-c", "constraints.txt", "uv"])
-        run("installing Airflow and the demo's parts with uv", [PYTHON, "-m", "uv", "pip", "install", *WHAT], settings)
+        run(
+            "installing Airflow and the demo's parts with uv",
+            [PYTHON, "-m", "uv", "pip", "install", *WHAT, *more],
+            settings,
+        )
     except SetupError as error:
         say(f"{str(error).splitlines()[0]} going on with pip, which is slower")
         run("getting a pip that knows dependency groups", [*pip, "install", "--upgrade", "pip>=25.1"])
-        run("installing Airflow and the demo's parts with pip", [*pip, "install", *WHAT])
+        run("installing Airflow and the demo's parts with pip", [*pip, "install", *WHAT, *more])
 
 
 def uv_settings():
@@ -201,7 +210,7 @@ def run(what, command, settings=None):
 
 if __name__ == "__main__":
     try:
-        main()
+        main(sys.argv[1:])
     except SetupError as error:
         sys.exit(f"[setup] error: {error}")
     except OSError as error:
