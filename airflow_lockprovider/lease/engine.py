@@ -20,6 +20,7 @@ from airflow_lockprovider.lease.interrupt import Interrupter
 from airflow_lockprovider.lease.keeper import Keeper
 from airflow_lockprovider.lease.lock import Lock
 from airflow_lockprovider.lease.model import Busy, Lease, LeaseEvent, Renewal, Ticket, TicketView, Waiter
+from airflow_lockprovider.lease.once import OnceVerbs
 from airflow_lockprovider.lease.settings import LeaseSettings
 from airflow_lockprovider.lease.store import Store
 
@@ -31,7 +32,7 @@ _WAIT = float(60)
 """Default wait_timeout in seconds. An object of its own: a caller's 60 is asked for, this one yields to the Lock's."""
 
 
-class LeaseEngine:
+class LeaseEngine(OnceVerbs):
     """Grants, keeps and gives back leases.
 
     Every verb is synchronous, one call to the database, in autocommit. A lock is named by text or by a `Lock`, whose
@@ -380,7 +381,6 @@ class LeaseEngine:
 
     def _lease(self, row: Row, sent: float) -> Lease:
         context = row["context"]
-        quoted = row["lock_name"].replace("'", "''")
         return Lease(
             lock_name=row["lock_name"],
             owner_id=row["owner_id"],
@@ -397,12 +397,12 @@ class LeaseEngine:
             ticket=row["ticket"],
             waited=row["waited"] or 0.0,
             trusted_until=sent + row["remaining"],
-            guard=f"select {self.store.sql.qualifier}.guard('{quoted}', {row['token']})",
+            guard=self.store.guard_text(row["lock_name"], row["token"]),
         )
 
     def _check(self, connection: driver.Connection, call: str, lease: Lease) -> None:
         try:
-            driver.execute(connection, self.store.sql[call], {"lock_name": lease.lock_name, "token": lease.token})
+            self.store.check(connection, call, lease.lock_name, lease.token)
         except LeaseLost as error:
             error.lock_name = lease.lock_name
             raise

@@ -10,7 +10,7 @@ from importlib.resources import files
 from airflow_lockprovider.lease.settings import check_schema
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
-_CODE = ("functions_internal.sql", "functions.sql", "guard.sql", "views.sql", "roles.sql")
+_CODE = ("functions_internal.sql", "functions.sql", "guard.sql", "functions_once.sql", "views.sql", "roles.sql")
 
 
 class Statements:

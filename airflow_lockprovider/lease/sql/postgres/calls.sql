@@ -97,3 +97,15 @@ order by event_id desc limit %(limit)s::integer
 select event from :"schema".lease_event
 where lock_name = %(lock_name)s and owner_id = %(owner_id)s and event <> 'guarded'
 order by event_id desc limit 1
+
+-- name: done
+select k.capacity, d.token, d.owner_id, d.owner, d.done_at
+from (select 1) one
+left join :"schema".lock k on k.lock_name = %(lock_name)s
+left join :"schema".done d on d.lock_name = %(lock_name)s and d.once_key = %(once_key)s
+
+-- name: mark_done
+select * from :"schema".mark_done(%(lock_name)s, %(token)s::bigint, %(owner_id)s, %(once_key)s)
+
+-- name: forget_done
+select :"schema".forget_done(%(lock_name)s::text, %(once_key)s::text, %(older_than)s::float8)

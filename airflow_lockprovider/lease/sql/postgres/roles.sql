@@ -22,8 +22,8 @@ begin
         end if;
         execute format('grant usage on schema %I to %I', :'schema', role);
         if kind in ('reader', 'worker', 'admin') then
-            execute format('grant select on %I.locks, %I.lock_queue, %I.lock_stats, %I.lock_owners, %I.lease_event, %I.schema_version to %I',
-                :'schema', :'schema', :'schema', :'schema', :'schema', :'schema', role);
+            execute format('grant select on %I.locks, %I.lock_queue, %I.lock_stats, %I.lock_owners, %I.lease_event, %I.schema_version, %I.done to %I',
+                :'schema', :'schema', :'schema', :'schema', :'schema', :'schema', :'schema', role);
         end if;
         if kind in ('writer', 'worker', 'admin') then
             execute format('grant execute on function %I.guard(text, bigint), %I.still_held(text, bigint) to %I', :'schema', :'schema', role);
@@ -35,14 +35,14 @@ begin
                 from pg_catalog.pg_proc p
                 where p.pronamespace = (select n.oid from pg_catalog.pg_namespace n where n.nspname = :'schema')
                   and p.proname in ('declare', 'try_acquire', 'enqueue', 'poll', 'reserve', 'confirm', 'withdraw', 'renew',
-                                    'release', 'clean_up', 'guard_pids'));
+                                    'release', 'clean_up', 'guard_pids', 'mark_done'));
         end if;
         if kind = 'admin' then
             execute (
                 select format('grant execute on function %s to %I', string_agg(p.oid::regprocedure::text, ', '), role)
                 from pg_catalog.pg_proc p
                 where p.pronamespace = (select n.oid from pg_catalog.pg_namespace n where n.nspname = :'schema')
-                  and p.proname in ('set_capacity', 'revoke', 'pause', 'resume'));
+                  and p.proname in ('set_capacity', 'revoke', 'pause', 'resume', 'forget_done'));
         end if;
     end loop;
 end $$;

@@ -99,3 +99,15 @@ create type :"schema".answer as (
     "position" integer,              -- living requests ahead
     paused     boolean
 );
+
+create table :"schema".done (
+    lock_name text not null,
+    once_key  text not null,
+    token     bigint not null,
+    owner_id  text not null,
+    owner     text not null,
+    done_at   timestamptz not null default clock_timestamp(),
+    primary key (lock_name, once_key)
+);
+comment on table :"schema".done is 'Work that must be done once and has succeeded: under which key, by whom and when.';
+create index done_at on :"schema".done (done_at);
