@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from airflow_lockprovider.lease import driver
 from airflow_lockprovider.lease.errors import SchemaOutdated, StoreUnavailable
@@ -100,6 +100,15 @@ class Store:
             raise
         finally:
             driver.close(connection)
+
+    def guard_text(self, lock_name: str, token: int) -> str:
+        """SQL that fails its transaction unless the lease is still held."""
+        quoted = lock_name.replace("'", "''")
+        return f"select {self.sql.qualifier}.guard('{quoted}', {token})"
+
+    def check(self, connection: driver.Connection, call: Literal["guard", "still_held"], name: str, token: int) -> None:
+        """In a guarded transaction: its first statement ("guard"), or the last before COMMIT. Raises LeaseLost."""
+        driver.execute(connection, self.sql[call], {"lock_name": name, "token": token})
 
     def install(self) -> bool:
         """Create or upgrade tables, functions, views and roles, in one transaction. False: nothing was to be done."""
