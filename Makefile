@@ -27,6 +27,9 @@ test: setup ## run all tests (ARGS="-k name -x" goes to pytest)
 live: setup ## only the tests with real Airflow processes
 	@$(VENV) -m pytest -m live $(ARGS)
 
+torture: setup ## long fault run with figures (ARGS="--grants 10000 --seconds 600 --seed 1")
+	@$(VENV) -m tests.faults.torture $(ARGS)
+
 lint: setup ## ruff: rules and format, changes nothing
 	@$(VENV) -m ruff check
 	@$(VENV) -m ruff format --check

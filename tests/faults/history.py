@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_GRANTS = ("granted", "reserved", "adopted")
-_ENDS = ("released", "revoked", "expired", "lapsed")
-_OVER = ("granted", "confirmed", "adopted", "withdrawn", "pruned")
+_GRANTS = ("granted", "reserved")
+_ENDS = ("released", "revoked", "expired", "lapsed", "adopted")
+_OVER = ("granted", "confirmed", "withdrawn", "pruned")
 """What ends a request in line."""
 
 EVENTS = """

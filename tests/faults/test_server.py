@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -14,8 +12,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from airflow_lockprovider.demo.ports import free_port
-from airflow_lockprovider.demo.postgres import EmbeddedPostgres
 from airflow_lockprovider.lease import (
     Keeper,
     LeaseEngine,
@@ -25,27 +21,7 @@ from airflow_lockprovider.lease import (
     StoreUnavailable,
     connect,
 )
-
-
-class Server(EmbeddedPostgres):
-    """A server of one test, that may be a standby."""
-
-    def __init__(self, folder: str) -> None:
-        super().__init__(folder, port=free_port())
-
-    def crash(self) -> None:
-        """End at once, without writing anything more: what was not flushed is lost."""
-        os.kill(int(self._recorded()["pid"]), signal.SIGQUIT)
-        self.stop()
-
-    def become_standby(self) -> None:
-        (self.data_dir / "cluster" / "standby.signal").touch()
-
-    def _recorded(self) -> dict[str, str]:
-        recorded = super()._recorded()
-        if recorded.get("status") == "standby":  # how a server in recovery says that it takes connections
-            recorded["status"] = "ready"
-        return recorded
+from tests.faults.server import Server
 
 
 @pytest.fixture(scope="module")
