@@ -279,7 +279,7 @@ def test_the_loop_is_not_blocked_while_the_database_is_slow(hook, run, revive):
         await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(tick_beside())
-    assert max(gaps) < 1
+    assert max(gaps) < 5, "a call that waits for that lock would take ten seconds"
 
 
 def test_all_waiters_of_a_process_share_one_thread(hook, run, revive):
