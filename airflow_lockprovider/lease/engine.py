@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from airflow_lockprovider.lease import clock, driver
 from airflow_lockprovider.lease.duration import Duration, seconds
@@ -400,7 +400,7 @@ class LeaseEngine(OnceVerbs):
             guard=self.store.guard_text(row["lock_name"], row["token"]),
         )
 
-    def _check(self, connection: driver.Connection, call: str, lease: Lease) -> None:
+    def _check(self, connection: driver.Connection, call: Literal["guard", "still_held"], lease: Lease) -> None:
         try:
             self.store.check(connection, call, lease.lock_name, lease.token)
         except LeaseLost as error:
