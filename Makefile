@@ -30,6 +30,9 @@ live: setup ## only the tests with real Airflow processes
 torture: setup ## long fault run with figures (ARGS="--grants 10000 --seconds 600 --seed 1")
 	@$(VENV) -m tests.faults.torture $(ARGS)
 
+mutate: setup ## take each condition out of the SQL, see a test fail (ARGS="--only release")
+	@$(VENV) -m tests.mutation $(ARGS)
+
 lint: setup ## ruff: rules and format, changes nothing
 	@$(VENV) -m ruff check
 	@$(VENV) -m ruff format --check

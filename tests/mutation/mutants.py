@@ -1,0 +1,93 @@
+"""Mutants: the SQL functions with one condition taken out.
+
+Found in the functions' text by patterns, so that a new condition makes a new mutant by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from airflow_lockprovider.lease.statements import Statements
+
+FILES = ("functions_internal.sql", "functions.sql", "guard.sql")
+_RULES = [  # kind, what stands there, what stands there then
+    ("expires_at", r"\b(?!mine)[a-z]\w*\.expires_at (?:<=|>) clock_timestamp\(\)", "true"),
+    ("expires_at", r"\bmine\.expires_at (?:<=|>) clock_timestamp\(\)", "false"),
+    ("owner_id", r"\b[a-z]\w*\.owner_id = [a-z_]+(?:\.owner_id)?\b", "true"),
+    ("token", r"\b[a-z]\w*\.token = (?!any)[a-z_]+(?:\.token)?\b", "true"),
+    ("ticket", r"\b[a-z]\w*\.ticket = (?!any)[a-z_]+(?:\.(?:ticket|number))?\b", "true"),
+    ("lock_name", r"\b[a-z]\w*\.lock_name = (?:any \([a-z_.]+\)|[a-z_]+(?:\.lock_name)?\b)", "true"),
+    ("state", r"\b(?!mine)[a-z]\w*\.state (?:=|<>|in|not in) (?:'[a-z]+'|\([^)]*\))", "true"),
+    ("state", r"\bmine\.state (?:=|<>|in|not in) (?:'[a-z]+'|\([^)]*\))", "false"),
+    ("queue place", r"\bline > 0", "false"),
+    ("queue place", r"\bwhere [a-z]\.counts\b", "where true"),
+    ("queue place", r"\bw\.priority desc, w\.ticket", "w.ticket"),
+    ("queue place", r"\bw\.priority desc, w\.ticket", "w.priority desc, w.ticket desc"),
+    ("capacity", r"\+ (?:p_)?units <= [a-z]\w*(?:\.capacity|\([a-z]\.capacity\))", "<= 1000000"),
+    ("capacity", r"\b[a-z]\w*(?:\.units)? <= k\.capacity", "true"),
+    ("capacity", r"\bp_units > k\.capacity", "false"),
+    ("capacity", r"\bp_capacity <> k\.capacity", "false"),
+    ("shared", r"not bool_or\((?:not )?l\.shared\)", "true"),
+    ("paused", r"\bor halted\b", ""),
+    ("paused", r"\bnot k\.paused\b", "true"),
+    ("skip_after", r"greatest\([^()]*\) > clock_timestamp\(\) - make_interval\(secs => (?:p_)?skip_after\)", "true"),
+    ("prune_after", r"<= clock_timestamp\(\) - make_interval\(secs => prune_after\)", "is not null"),
+    ("hold_until", r"[a-z]\.hold_until <= clock_timestamp\(\)", "true"),
+    ("row lock", r"\b(?:for no key update(?: of [a-z])?|for update(?: of [a-z])?|for key share) skip locked", ""),
+    ("row lock", r"\b(?:for no key update(?: of [a-z])?|for update(?: of [a-z])?|for key share)\b(?! skip)", ""),
+    ("skip locked", r" skip locked", ""),
+    ("implicit transaction", r"transaction_timestamp\(\) = statement_timestamp\(\)", "false"),
+    ("implicit transaction", r"new\.at = statement_timestamp\(\)", "false"),
+]
+_FUNCTION = re.compile(r'^create function "lockprovider"\.(\w+)', re.MULTILINE)
+_COMMENT = re.compile(r"--[^\n]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One place in one file, and what stands there instead."""
+
+    name: str
+    file: str
+    start: int
+    end: int
+    instead: str
+    line: int
+
+    def apply(self, text: str) -> str:
+        return text[: self.start] + self.instead + text[self.end :]
+
+
+class Mutated(Statements):
+    """The statements of the Postgres dialect with a mutant in them."""
+
+    def __init__(self, schema: str, mutant: Mutant | None) -> None:
+        self._mutant = mutant
+        super().__init__("postgres", schema)
+
+    def script(self, name: str) -> str:
+        text = super().script(name)
+        return self._mutant.apply(text) if self._mutant and self._mutant.file == name else text
+
+
+def mutants() -> Iterator[Mutant]:
+    """All mutants, by file and place. A name says which condition of which function is gone: stable while both are."""
+    original = Statements("postgres", "lockprovider")
+    for file in FILES:
+        text = original.script(file)
+        code = _COMMENT.sub(lambda found: " " * len(found[0]), text)  # same places, no words to find
+        begins = [(found.start(), found[1]) for found in _FUNCTION.finditer(code)]
+        seen: Counter[str] = Counter()
+        places: list[tuple[int, int, str, str]] = []
+        for kind, pattern, instead in _RULES:
+            places += [(found.start(), found.end(), kind, instead) for found in re.finditer(pattern, code)]
+        for start, end, kind, instead in sorted(places):
+            function = [name for begin, name in begins if begin < start][-1]
+            what = " ".join(code[start:end].split())
+            name = f"{function}: {kind}: {what}" + (f" → {instead}" if instead not in ("true", "false", "") else "")
+            seen[name] += 1
+            number = f" #{seen[name]}" if seen[name] > 1 else ""
+            yield Mutant(name + number, file, start, end, instead, text.count("\n", 0, start) + 1)
