@@ -1,0 +1,103 @@
+"""The words that `lockprovider` understands."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import NoReturn
+
+from airflow_lockprovider.shell import exit_codes
+from airflow_lockprovider.shell.voice import PROGRAM
+
+_EXIT_CODES = f"""exit codes of exec: the command's own, or
+  {exit_codes.MISUSE}   words, settings or names that cannot work
+  {exit_codes.UNAVAILABLE}   the database with the locks does not serve
+  {exit_codes.BUSY}   the lock was not free in time; the command was not started
+  {exit_codes.LOST}   the lease was lost; the command was stopped, its result does not count
+  {exit_codes.CANNOT_EXECUTE}  the command cannot be run
+  {exit_codes.NOT_FOUND}  there is no such command
+  {exit_codes.SIGNALLED}+n a signal n ended the command, or the wait for the lock"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends with the code for misuse, which no other outcome has."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(exit_codes.MISUSE, f"{self.prog}: {message}\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands."""
+    root = Parser(prog=PROGRAM, description="Locks in the data warehouse, without Airflow.")
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    _exec(commands)
+    return root
+
+
+def split(words: list[str]) -> tuple[list[str], list[str] | None]:
+    """Our words, and those of the command: all behind the first ``--``. None: there is no ``--``."""
+    if "--" not in words:
+        return words, None
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
+
+
+def _database(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("database with the locks")
+    group.add_argument(
+        "--dsn",
+        default=os.environ.get("LOCKPROVIDER_DSN"),
+        help="libpq string or URI (default: $LOCKPROVIDER_DSN, else the PG… variables); keep passwords out of it: "
+        "$PGPASSWORD and $PGPASSFILE are read",
+    )
+    group.add_argument(
+        "--schema",
+        default=os.environ.get("LOCKPROVIDER_SCHEMA", "lockprovider"),
+        help="schema of the lock tables (default: $LOCKPROVIDER_SCHEMA, else lockprovider)",
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number above zero."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _exec(commands: argparse._SubParsersAction[Parser]) -> None:
+    command = commands.add_parser(
+        "exec",
+        help="run a command while holding a lock",
+        usage=f"{PROGRAM} exec NAME [options] -- command args…",
+        description="Acquire a lock, run a command, renew the lease while it runs, stop it if the lease is lost.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("name", metavar="NAME", help="name of the lock")
+    command.add_argument("--ttl", help="life of the lease without renewal (default: 2m)", metavar="TIME")
+    command.add_argument(
+        "--wait", metavar="TIME|forever", help="longest wait for the lock (default: 1m; with skip or fail: 0)"
+    )
+    command.add_argument(
+        "--on-busy",
+        choices=("wait", "skip", "fail"),
+        default="wait",
+        help=f"not free in time: exit {exit_codes.BUSY}, or with skip 0 (default: %(default)s)",
+    )
+    command.add_argument("--priority", type=int, default=0, help="higher goes first in line (default: 0)")
+    command.add_argument("--units", type=positive, default=1, help="units of the lock's capacity (default: 1)")
+    command.add_argument("--capacity", type=positive, help="declared capacity of the lock (default: what it has)")
+    command.add_argument("--shared", action="store_true", help="one of many readers; writers are kept out")
+    command.add_argument("--once-key", metavar="KEY", help="do not run again what has succeeded under this key")
+    command.add_argument(
+        "--once-exit", type=int, default=0, metavar="N", help="exit code when there was nothing to do (default: 0)"
+    )
+    command.add_argument(
+        "--grace", metavar="TIME", help="from SIGTERM to SIGKILL when the lease is lost (default: 10s, or ttl/5)"
+    )
+    command.add_argument("--owner", help="who holds it, for people (default: host:pid)")
+    command.add_argument("-q", "--quiet", action="store_true", help="say nothing when skipping")
+    _database(command)

@@ -1,0 +1,47 @@
+"""`lockprovider`: from words to an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+from airflow_lockprovider.lease import ConfigurationError, LeaseEngine, LeaseSettings, LockProviderError, connect
+from airflow_lockprovider.shell import exit_codes
+from airflow_lockprovider.shell.arguments import parser, split
+from airflow_lockprovider.shell.execute import execute
+from airflow_lockprovider.shell.voice import Voice
+
+_LIBPQ = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit code; ends by SystemExit for words that are not understood."""
+    ours, theirs = split(list(sys.argv[1:] if words is None else words))
+    understands = parser()
+    args = understands.parse_args(ours)
+    voice = Voice(args.dsn or "", quiet=getattr(args, "quiet", False))
+    try:
+        if args.command == "exec":
+            if not theirs:
+                raise ConfigurationError(f"no command was given: lockprovider exec {args.name} -- command args…")
+            args.words = theirs
+            voice.take_over_logging()
+            return execute(args, lambda settings: _connect(args, settings), voice)
+        raise ConfigurationError(f"{args.command} takes no command after --")
+    except ConfigurationError as error:
+        voice.say(str(error))
+        return exit_codes.MISUSE
+    except LockProviderError as error:
+        voice.say(str(error))
+        return exit_codes.UNAVAILABLE
+    except ImportError as error:
+        voice.say(f"the database driver cannot be loaded ({error}): install psycopg[binary]")
+        return exit_codes.UNAVAILABLE
+
+
+def _connect(args: Namespace, settings: LeaseSettings | None = None) -> LeaseEngine:
+    if args.dsn is None and not any(os.environ.get(name) for name in _LIBPQ):
+        raise ConfigurationError("no database was named: set LOCKPROVIDER_DSN (or PGHOST and friends), or give --dsn")
+    return connect(args.dsn or "", schema=args.schema, settings=settings)
