@@ -24,6 +24,8 @@ from airflow_lockprovider.lease.errors import (
 from airflow_lockprovider.lease.keeper import Keeper
 from airflow_lockprovider.lease.lock import Lock
 from airflow_lockprovider.lease.model import Busy, Lease, Waiter
+from airflow_lockprovider.lease.redshift import RedshiftStore
+from airflow_lockprovider.lease.redshift.connection import opener
 from airflow_lockprovider.lease.settings import LeaseSettings
 from airflow_lockprovider.lease.store import Store
 
@@ -60,9 +62,12 @@ def connect(
     """An engine over a database, without Airflow.
 
     ``dsn`` is a libpq connection string or URI. Nothing is opened before the first verb. Needs psycopg or psycopg2.
+    With ``dialect="redshift"`` a ``redshift://…`` URI is possible too, which needs redshift_connector.
     """
+    if dialect == "redshift":
+        return LeaseEngine(RedshiftStore(opener(dsn), schema=schema), settings)
     if dialect != "postgres":
-        raise ConfigurationError(f"dialect={dialect!r} is unknown: use 'postgres'")
+        raise ConfigurationError(f"dialect={dialect!r} is unknown: use 'postgres' or 'redshift'")
 
     def open_connection() -> Any:
         try:

@@ -95,9 +95,13 @@ def classify(error: BaseException) -> LockProviderError | None:
     names = {cls.__name__ for cls in type(error).__mro__}
     if "Error" not in names or not names & {"DatabaseError", "InterfaceError"}:
         return None
-    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
+    # redshift_connector hands the fields of the server's message over as they are.
+    fields = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or fields.get("C") or ""
     diagnostics = getattr(error, "diag", None)
-    text = getattr(diagnostics, "message_primary", None) or str(error).strip() or type(error).__name__
+    text = (
+        getattr(diagnostics, "message_primary", None) or fields.get("M") or str(error).strip() or type(error).__name__
+    )
     if hint := getattr(diagnostics, "message_hint", None):
         text = f"{text}; {hint}"
     if code == "LP001":

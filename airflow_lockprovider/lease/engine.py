@@ -301,6 +301,7 @@ class LeaseEngine(OnceVerbs):
         the end: then nothing was written.
         """
         with self.store.transaction() as connection:
+            self.store.fence(connection, [lease.lock_name])
             self._check(connection, "guard", lease)
             with driver.plain_cursor(connection) as cursor:
                 yield cursor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -105,6 +105,9 @@ class Store:
         """SQL that fails its transaction unless the lease is still held."""
         quoted = lock_name.replace("'", "''")
         return f"select {self.sql.qualifier}.guard('{quoted}', {token})"
+
+    def fence(self, connection: driver.Connection, lock_names: Sequence[str]) -> None:
+        """What a guarded transaction needs before its first `check`. Nothing here; Redshift locks its fence tables."""
 
     def check(self, connection: driver.Connection, call: Literal["guard", "still_held"], name: str, token: int) -> None:
         """In a guarded transaction: its first statement ("guard"), or the last before COMMIT. Raises LeaseLost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
@@ -11,7 +12,13 @@ from airflow_lockprovider.lease.engine import Ticket
 
 
 class Dialect(Protocol):
-    """A fresh database with the tables of the locks, and a hand on its clock: nothing here sleeps."""
+    """A fresh database with the tables of the locks, and a hand on its clock: nothing here sleeps.
+
+    ``cannot``: tests that do not hold on it, and why.
+    """
+
+    name: str
+    cannot: dict[str, str]
 
     def engine(self, **settings: Any) -> LeaseEngine: ...
     def empty(self) -> None: ...
@@ -23,6 +30,9 @@ class Dialect(Protocol):
 
 class Postgres:
     """The dialect "postgres"."""
+
+    name = "postgres"
+    cannot: dict[str, str] = {}
 
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
@@ -71,4 +81,68 @@ class Postgres:
         self._connection.close()
 
 
-DIALECTS = {"postgres": Postgres}
+class Redshift(Postgres):
+    """The dialect "redshift" in Redshift mode: a Postgres without keys, with the functions that Redshift has.
+
+    Snapshots as on Redshift: taken at the first read of a transaction (REPEATABLE READ). GETDATE has whole seconds.
+    """
+
+    name = "redshift"
+    cannot = {
+        "test_asking_again_with_the_same_owner_id_gives_the_same_lease_and_not_a_longer_one": (
+            "GETDATE has whole seconds: `remaining` is the same for up to a second"
+        ),
+        "test_several_guarded_transactions_of_one_lease_may_be_open": (
+            "the guard is a table lock: guarded transactions of one lock wait for each other"
+        ),
+        "test_guards_of_different_leases_do_not_wait_for_each_other": (
+            "the guard is a table lock: guarded transactions of one lock wait for each other"
+        ),
+        "test_a_guard_alone_in_autocommit_is_refused": (
+            "there is no function to call; LOCK alone is refused by the server, see tests/redshift"
+        ),
+        "test_a_guard_inside_a_savepoint_is_refused": "Redshift has no ROLLBACK TO SAVEPOINT",
+        "test_a_vanished_client_does_not_drain_for_hours": (
+            "Redshift has no idle timeout of a transaction that a session could set"
+        ),
+    }
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__(dsn)
+        self._connection.execute(SHIMS)
+
+    def engine(self, **settings: Any) -> LeaseEngine:
+        engine = connect(self.dsn, dialect="redshift", settings=LeaseSettings(**settings))
+        self._engines.append(engine)
+        return engine
+
+    def empty(self) -> None:
+        # The fence tables stay: a lock that is new to the tables finds them.
+        self._connection.execute(
+            "truncate lockprovider.lock, lockprovider.lease, lockprovider.waiter, lockprovider.worker_session,"
+            " lockprovider.lease_event; drop table if exists public.sales"
+        )
+
+    def expire(self, lease: Lease) -> None:
+        self._write(
+            "update lockprovider.lease set expires_at = getdate() - interval '2 seconds',"
+            " created_at = created_at - interval '1 hour' where lock_name = %s and token = %s",
+            (lease.lock_name, lease.token),
+        )
+
+    def age_waiter(self, ticket: Ticket, seconds: float) -> None:
+        self._write(
+            "update lockprovider.waiter set seen_at = getdate() - make_interval(secs => %s),"
+            " worker_session = null where ticket = %s",
+            (seconds, ticket.number),
+        )
+
+    def _write(self, sql: str, values: tuple[Any, ...]) -> None:
+        with self._connection.transaction():
+            self._connection.execute("lock lockprovider.mutex")  # like everybody who writes
+            assert self._connection.execute(sql, values).rowcount == 1
+
+
+SHIMS = (Path(__file__).parent / "redshift_mode.sql").read_text(encoding="utf-8")
+
+DIALECTS = {"postgres": Postgres, "redshift": Redshift}
