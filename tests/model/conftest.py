@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.conformance.conftest import dialect, engine, installed
+
+__all__ = ["dialect", "engine", "installed"]
