@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import json
+import threading
+from typing import Any, cast
 
 from airflow_lockprovider import config
 from airflow_lockprovider.compat import BaseHook, Connection
 from airflow_lockprovider.lease.driver import Connection as DatabaseConnection
 from airflow_lockprovider.lease.engine import LeaseEngine
 from airflow_lockprovider.lease.errors import ConfigurationError
+from airflow_lockprovider.lease.redshift import RedshiftStore
 from airflow_lockprovider.lease.settings import LeaseSettings
 from airflow_lockprovider.lease.store import Store
 
 _POSTGRES = ("postgres", "postgresql")
+_REDSHIFT = "redshift"
 _DRIVER_DEFAULTS = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # milliseconds
-    "target_session_attrs": "read-write",
 }
+_POSTGRES_DEFAULTS = {**_DRIVER_DEFAULTS, "target_session_attrs": "read-write"}
+_REDSHIFT_DEFAULTS = {**_DRIVER_DEFAULTS, "client_encoding": "utf8"}  # it says UNICODE, which Python does not know
 
 
 class LeaseHook(LeaseEngine, BaseHook):
-    """All verbs of `LeaseEngine`, over an Airflow connection to Postgres.
+    """All verbs of `LeaseEngine`, over an Airflow connection to Postgres or Redshift.
+
+    Redshift: a connection of type ``redshift`` (redshift_connector), or a Postgres one with ``{"redshift": true}`` in
+    its extra. See docs/redshift.md.
 
     Nothing is opened, and the connection is not even looked up, before the first verb.
 
@@ -48,20 +56,40 @@ class LeaseHook(LeaseEngine, BaseHook):
         BaseHook.__init__(self, logger_name=logger_name)
         self.lease_conn_id = lease_conn_id or config.lease_conn_id()
         self._airflow_connection: Connection | None = None
-        LeaseEngine.__init__(
-            self,
-            Store(self.get_conn, schema=schema or config.schema()),
-            settings or config.lease_settings(),
-        )
+        self._schema = schema or config.schema()
+        self._store: Store | None = None
+        self._making = threading.Lock()
+        # The store is made by the property below, when it is first asked for.
+        LeaseEngine.__init__(self, cast("Store", None), settings or config.lease_settings())
+
+    @property
+    def store(self) -> Store:
+        """Where the leases are kept. Which dialect, only the connection knows: so it is made when first asked for."""
+        with self._making:
+            if self._store is None:
+                kind = RedshiftStore if _is_redshift(self._resolved()) else Store
+                self._store = kind(self.get_conn, schema=self._schema)
+            return self._store
+
+    @store.setter
+    def store(self, store: Store) -> None:
+        self._store = store
 
     def get_conn(self) -> DatabaseConnection:
         """A new database connection.
 
         Raises ConfigurationError if the Airflow connection is missing or of another type.
         """
+        connection = self._resolved()
+        if connection.conn_type == _REDSHIFT:
+            return self._redshift_connection(connection)
         from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-        return PostgresHook(postgres_conn_id=self.lease_conn_id, connection=self._resolved()).get_conn()
+        return PostgresHook(postgres_conn_id=self.lease_conn_id, connection=connection).get_conn()
+
+    def close(self) -> None:
+        if self._store is not None:
+            super().close()
 
     async def resolve(self) -> None:
         """Look the Airflow connection up without blocking an event loop; later verbs then need no supervisor."""
@@ -89,11 +117,30 @@ class LeaseHook(LeaseEngine, BaseHook):
             "or name another one with lease_conn_id= or [lockprovider] lease_conn_id"
         )
 
-    def _usable(self, connection: Connection) -> Connection:
-        if connection.conn_type not in _POSTGRES:
+    def _redshift_connection(self, connection: Connection) -> DatabaseConnection:
+        try:
+            from airflow.providers.amazon.aws.hooks.redshift_sql import RedshiftSQLHook
+        except ImportError as error:
             raise ConfigurationError(
-                f"connection {self.lease_conn_id!r} is of type {connection.conn_type!r}: locks need a Postgres one"
+                f"connection {self.lease_conn_id!r} is a Redshift one, which needs redshift_connector ({error}): "
+                "pip install 'airflow-lockprovider[redshift]', or use a Postgres connection with "
+                'extra {"redshift": true}'
+            ) from error
+
+        hook = RedshiftSQLHook(redshift_conn_id=self.lease_conn_id)
+        hook.conn = connection  # looked up already; in a triggerer's thread nobody could answer
+        return hook.get_conn()
+
+    def _usable(self, connection: Connection) -> Connection:
+        if connection.conn_type not in (*_POSTGRES, _REDSHIFT):
+            raise ConfigurationError(
+                f"connection {self.lease_conn_id!r} is of type {connection.conn_type!r}: "
+                "locks need a Postgres one or a Redshift one"
             )
+        if connection.conn_type == _REDSHIFT:
+            defaults: dict[str, Any] = {}
+        else:
+            defaults = _REDSHIFT_DEFAULTS if _is_redshift(connection) else _POSTGRES_DEFAULTS
         return Connection(
             conn_id=connection.conn_id,
             conn_type=connection.conn_type,
@@ -102,5 +149,10 @@ class LeaseHook(LeaseEngine, BaseHook):
             password=connection.password,
             schema=connection.schema,
             port=connection.port,
-            extra=json.dumps({**_DRIVER_DEFAULTS, **connection.extra_dejson}),
+            extra=json.dumps({**defaults, **connection.extra_dejson}),
         )
+
+
+def _is_redshift(connection: Connection) -> bool:
+    marked = connection.extra_dejson.get("redshift", False)
+    return connection.conn_type == _REDSHIFT or str(marked).lower() in ("true", "1", "yes")

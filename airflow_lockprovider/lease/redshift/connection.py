@@ -10,6 +10,7 @@ from airflow_lockprovider.lease import driver
 from airflow_lockprovider.lease.errors import ConfigurationError
 
 _PORT = 5439
+_OPTIONS: dict[str, Any] = {"true": True, "false": False}
 _LIBPQ = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -48,7 +49,6 @@ def _by_connector(dsn: str) -> driver.Connection:
         "database": parts.path.lstrip("/") or "dev",
         "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),
-        "timeout": 30,
-        **dict(parse_qsl(parts.query)),
+        **{name: _OPTIONS.get(value, value) for name, value in parse_qsl(parts.query)},
     }
     return module.connect(**arguments)
