@@ -22,6 +22,7 @@ from airflow_lockprovider.lease.errors import (
     StoreUnavailable,
 )
 from airflow_lockprovider.lease.keeper import Keeper
+from airflow_lockprovider.lease.lease_set import LeaseSet
 from airflow_lockprovider.lease.lock import Lock
 from airflow_lockprovider.lease.model import Busy, Lease, Waiter
 from airflow_lockprovider.lease.redshift import RedshiftStore
@@ -36,6 +37,7 @@ __all__ = [
     "Lease",
     "LeaseEngine",
     "LeaseLost",
+    "LeaseSet",
     "LeaseSettings",
     "LeaseWaitTimeout",
     "Lock",

@@ -9,18 +9,20 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 from airflow_lockprovider.lease import clock, driver
 from airflow_lockprovider.lease.duration import Duration, seconds
 from airflow_lockprovider.lease.errors import ConfigurationError, LeaseLost, LeaseWaitTimeout, StoreError
 from airflow_lockprovider.lease.interrupt import Interrupter
 from airflow_lockprovider.lease.keeper import Keeper
+from airflow_lockprovider.lease.lease_set import LeaseSet
 from airflow_lockprovider.lease.lock import Lock
 from airflow_lockprovider.lease.model import Busy, Lease, LeaseEvent, Renewal, Ticket, TicketView, Waiter
 from airflow_lockprovider.lease.once import OnceVerbs
+from airflow_lockprovider.lease.request import Locks, Request
 from airflow_lockprovider.lease.settings import LeaseSettings
 from airflow_lockprovider.lease.store import Store
 
@@ -32,11 +34,25 @@ _WAIT = float(60)
 """Default wait_timeout in seconds. An object of its own: a caller's 60 is asked for, this one yields to the Lock's."""
 
 
+class Asking(TypedDict, total=False):
+    """The keyword arguments of a request. units, capacity, shared and priority override those of the Lock."""
+
+    units: int | None
+    capacity: int | None
+    shared: bool | None
+    priority: int | None
+    owner: str | None
+    """For people; default: host and process id."""
+    context: Mapping[str, Any] | None
+    """Kept with the lease, as JSON."""
+
+
 class LeaseEngine(OnceVerbs):
     """Grants, keeps and gives back leases.
 
     Every verb is synchronous, one call to the database, in autocommit. A lock is named by text or by a `Lock`, whose
-    fields are the defaults of the keyword arguments. Durations are seconds or timedelta.
+    fields are the defaults of the keyword arguments; a list of these is one request for all of them. Durations are
+    seconds or timedelta.
 
     Every verb raises StoreUnavailable when the database does not serve, SchemaOutdated when the tables are missing,
     and ConfigurationError for input that cannot work; none of them ever means "go ahead".
@@ -63,111 +79,119 @@ class LeaseEngine(OnceVerbs):
 
     # Taking
 
+    @overload
+    def try_acquire(
+        self, lock: str | Lock, owner_id: str | None = None, ttl: Duration | None = None, **asking: Unpack[Asking]
+    ) -> Lease | Busy: ...
+    @overload
+    def try_acquire(
+        self, lock: Locks, owner_id: str | None = None, ttl: Duration | None = None, **asking: Unpack[Asking]
+    ) -> LeaseSet | Busy: ...
     def try_acquire(
         self,
-        lock: str | Lock,
+        lock: str | Lock | Locks,
         owner_id: str | None = None,
         ttl: Duration | None = None,
-        units: int | None = None,
-        capacity: int | None = None,
-        shared: bool | None = None,
-        priority: int | None = None,
-        owner: str | None = None,
-        context: Mapping[str, Any] | None = None,
-    ) -> Lease | Busy:
-        """Get the lock now, or learn who has it.
+        **asking: Unpack[Asking],
+    ) -> Lease | LeaseSet | Busy:
+        """Get the lock now, or learn who has it. Several locks: all of them or none.
 
         Never queues, and is Busy on a free lock when somebody living is in line. ``owner_id`` must be unique per
         attempt (default: a new UUID); asking again with the same one gives the same grant, not a longer one.
         """
-        wanted = _wanted(lock, units=units, capacity=capacity, shared=shared, priority=priority)
-        owner_id = owner_id or str(uuid.uuid4())
+        return self._try(_request(lock, asking), owner_id or str(uuid.uuid4()), ttl, asking)
+
+    def _try(self, request: Request, owner_id: str, ttl: Duration | None, asking: Asking) -> Lease | LeaseSet | Busy:
         sent = self.clock()
         rows = self._call_declared(
-            wanted,
+            request,
             "try_acquire",
             owner_id=owner_id,
-            owner=owner or _this_process(),
-            ttl=self._ttl(wanted, ttl),
-            units=wanted.units,
-            capacity=wanted.capacity,
-            shared=wanted.shared,
-            context=_json(context),
+            owner=asking.get("owner") or _this_process(),
+            ttl=self._ttl(request, ttl),
+            context=_json(asking.get("context")),
             skip_after=self.settings.skip_after,
+            hold_at_least=request.hold_at_least,
         )
-        return self._decision(rows, sent, wanted.name)
+        return self._decision(rows, sent, request.several, request.label)
 
+    @overload
     def acquire(
         self,
         lock: str | Lock,
         wait_timeout: Duration | None = _WAIT,
         owner_id: str | None = None,
         ttl: Duration | None = None,
-        units: int | None = None,
-        capacity: int | None = None,
-        shared: bool | None = None,
-        priority: int | None = None,
-        owner: str | None = None,
-        context: Mapping[str, Any] | None = None,
-    ) -> Lease:
+        **asking: Unpack[Asking],
+    ) -> Lease: ...
+    @overload
+    def acquire(
+        self,
+        lock: Locks,
+        wait_timeout: Duration | None = _WAIT,
+        owner_id: str | None = None,
+        ttl: Duration | None = None,
+        **asking: Unpack[Asking],
+    ) -> LeaseSet: ...
+    def acquire(
+        self,
+        lock: str | Lock | Locks,
+        wait_timeout: Duration | None = _WAIT,
+        owner_id: str | None = None,
+        ttl: Duration | None = None,
+        **asking: Unpack[Asking],
+    ) -> Lease | LeaseSet:
         """Get the lock, waiting in line for at most ``wait_timeout`` (None: no limit; default: the Lock's, else 60 s).
 
-        Raises LeaseWaitTimeout; the place in line is then given up.
+        Several locks have one place, in all their lines. Raises LeaseWaitTimeout; the place in line is then given up.
         """
-        wanted = _wanted(lock, units=units, capacity=capacity, shared=shared, priority=priority)
+        request = _request(lock, asking)
         owner_id = owner_id or str(uuid.uuid4())
-        if wait_timeout is _WAIT and wanted.wait_timeout is not None:
-            wait_timeout = float(wanted.wait_timeout)  # type: ignore[arg-type]  # __post_init__ made it seconds
+        if wait_timeout is _WAIT and request.wait_timeout is not None:
+            wait_timeout = request.wait_timeout
         limit = None if wait_timeout is None else self.clock() + _wait_seconds(wait_timeout)
-        answer: Lease | Busy | None = self.try_acquire(wanted, owner_id, ttl=ttl, owner=owner, context=context)
-        if answer:
-            return answer
-        if limit is not None and self.clock() >= limit:
-            raise LeaseWaitTimeout(f"{answer}; wait_timeout was {wait_timeout}", lock_name=wanted.name)
-        ticket = self.enqueue(wanted, owner_id=owner_id, owner=owner, context=context)
+        first = self._try(request, owner_id, ttl, asking)
+        if first:
+            return first
+        if limit is not None and limit <= self.clock():
+            raise LeaseWaitTimeout(str(first), lock_name=request.label)
+
+        ticket = self._enqueue(request, owner_id, asking)
         try:
             while True:
-                answer = self.confirm(ticket.number, owner_id, ttl=self._ttl(wanted, ttl), context=context)
+                rows, sent = self._confirm(
+                    ticket.number, owner_id, self._ttl(request, ttl), asking.get("context"), request.hold_at_least
+                )
+                answer = self._decision(rows, sent, request.several, request.label) if rows else None
                 if answer:
                     return answer
                 left = self.settings.poll_interval if limit is None else limit - self.clock()
                 if answer is None or left <= 0:
                     reason = "its place in line was taken away" if answer is None else str(answer)
                     raise LeaseWaitTimeout(
-                        f"lock {wanted.name!r} was not free within wait_timeout={wait_timeout}: {reason}",
-                        lock_name=wanted.name,
+                        f"{request} {'were' if len(request.locks) > 1 else 'was'} not free within "
+                        f"wait_timeout={wait_timeout}: {reason}",
+                        lock_name=request.label,
                     )
                 self._sleep(min(self.settings.poll_interval, left))
         except BaseException:
-            self._leave(ticket)
+            self._leave(request, ticket)
             raise
 
-    def enqueue(
-        self,
-        lock: str | Lock,
-        *,
-        owner_id: str,
-        owner: str | None = None,
-        units: int | None = None,
-        capacity: int | None = None,
-        shared: bool | None = None,
-        priority: int | None = None,
-        context: Mapping[str, Any] | None = None,
-    ) -> Ticket:
+    def enqueue(self, lock: str | Lock | Locks, *, owner_id: str, **asking: Unpack[Asking]) -> Ticket:
         """Take a place in line. The same ``owner_id`` asking again gets the same ticket."""
-        wanted = _wanted(lock, units=units, capacity=capacity, shared=shared, priority=priority)
+        return self._enqueue(_request(lock, asking), owner_id, asking)
+
+    def _enqueue(self, request: Request, owner_id: str, asking: Asking) -> Ticket:
         (row,) = self._call_declared(
-            wanted,
+            request,
             "enqueue",
             owner_id=owner_id,
-            owner=owner or _this_process(),
-            units=wanted.units,
-            capacity=wanted.capacity,
-            shared=wanted.shared,
-            priority=wanted.priority,
-            context=_json(context),
+            owner=asking.get("owner") or _this_process(),
+            priority=request.priority,
+            context=_json(asking.get("context")),
         )
-        return Ticket(row["ticket"], wanted.name, owner_id, row["created_at"], row["waited"])
+        return Ticket(row["ticket"], request.label, owner_id, row["created_at"], row["waited"])
 
     def poll(self, session_id: str, tickets: Sequence[int]) -> list[TicketView]:
         """One plain look for all the waiters of a process.
@@ -181,8 +205,10 @@ class LeaseEngine(OnceVerbs):
 
     def reserve(
         self, ticket: int, *, session_id: str | None = None, handover_ttl: Duration | None = None
-    ) -> Lease | Busy | None:
-        """Get the lock for a waiter, as a reservation that its worker has to `confirm` within ``handover_ttl``.
+    ) -> Lease | LeaseSet | Busy | None:
+        """Get the lock (or all locks of the ticket) for a waiter, as a reservation.
+
+        Its worker has to `confirm` it within ``handover_ttl``.
 
         None: the ticket was confirmed or withdrawn meanwhile; nothing was granted.
         """
@@ -196,8 +222,9 @@ class LeaseEngine(OnceVerbs):
             else seconds(handover_ttl, setting="handover_ttl"),
             skip_after=self.settings.skip_after,
         )
-        return None if rows[0]["outcome"] == "gone" else self._decision(rows, sent)
+        return None if rows[0]["outcome"] == "gone" else self._decision(rows, sent, several=False)
 
+    @overload
     def confirm(
         self,
         ticket: int,
@@ -205,22 +232,59 @@ class LeaseEngine(OnceVerbs):
         *,
         ttl: Duration | None = None,
         context: Mapping[str, Any] | None = None,
-    ) -> Lease | Busy | None:
+        hold_at_least: Duration | None = None,
+        several: Literal[False] = False,
+    ) -> Lease | Busy | None: ...
+    @overload
+    def confirm(
+        self,
+        ticket: int,
+        owner_id: str,
+        *,
+        ttl: Duration | None = None,
+        context: Mapping[str, Any] | None = None,
+        hold_at_least: Duration | None = None,
+        several: Literal[True],
+    ) -> LeaseSet | Busy | None: ...
+    def confirm(
+        self,
+        ticket: int,
+        owner_id: str,
+        *,
+        ttl: Duration | None = None,
+        context: Mapping[str, Any] | None = None,
+        hold_at_least: Duration | None = None,
+        several: bool = False,
+    ) -> Lease | LeaseSet | Busy | None:
         """The worker's "I am here": turn the reservation into a held lease.
 
         If the reservation has lapsed this is another try with the same place in line, so the answer may be Busy; the
-        place stays. None: the ticket was withdrawn, or belongs to another attempt.
+        place stays. None: the ticket was withdrawn, or belongs to another attempt. ``several``: the ticket was drawn
+        for a sequence of locks, the answer is a LeaseSet.
         """
+        rows, sent = self._confirm(
+            ticket,
+            owner_id,
+            self.settings.ttl if ttl is None else seconds(ttl, setting="ttl"),
+            context,
+            _wait_seconds(hold_at_least, "hold_at_least"),
+        )
+        return self._decision(rows, sent, several) if rows else None
+
+    def _confirm(
+        self, ticket: int, owner_id: str, ttl: float, context: Mapping[str, Any] | None, hold_at_least: float
+    ) -> tuple[list[Row], float]:
         sent = self.clock()
         rows = self.store.call(
             "confirm",
             ticket=ticket,
             owner_id=owner_id,
-            ttl=self.settings.ttl if ttl is None else seconds(ttl, setting="ttl"),
+            ttl=ttl,
             context=None if context is None else _json(context),
             skip_after=self.settings.skip_after,
+            hold_at_least=hold_at_least,
         )
-        return None if rows[0]["outcome"] == "gone" else self._decision(rows, sent)
+        return ([] if rows[0]["outcome"] == "gone" else rows), sent
 
     def withdraw(self, ticket: int, owner_id: str) -> bool:
         """Leave the line, giving a reservation back. False: there was neither."""
@@ -228,17 +292,29 @@ class LeaseEngine(OnceVerbs):
 
     # Keeping and giving back
 
-    def renew(self, lease: Lease, ttl: Duration | None = None) -> Lease:
-        """Prolong the lease: returns a new value. Raises LeaseLost when it is no longer ours."""
-        wanted = lease if ttl is None else replace(lease, ttl=seconds(ttl, setting="ttl"))
-        for _ in range(10):
-            (answer,) = self.renew_many([wanted])
-            if answer.outcome == "renewed":
-                return answer.lease
-            if answer.outcome == "lost":
-                raise LeaseLost(f"{lease} was lost: {answer.reason}", lock_name=lease.lock_name)
-            self._sleep(0.1)  # its row is locked by a decision that is being made
-        return wanted  # still ours by the database's word, only not longer
+    @overload
+    def renew(self, lease: Lease, ttl: Duration | None = None) -> Lease: ...
+    @overload
+    def renew(self, lease: LeaseSet, ttl: Duration | None = None) -> LeaseSet: ...
+    def renew(self, lease: Lease | LeaseSet, ttl: Duration | None = None) -> Lease | LeaseSet:
+        """Prolong the lease: returns a new value. Raises LeaseLost when it (or one of the set) is no longer ours."""
+        longer = None if ttl is None else seconds(ttl, setting="ttl")
+        wanted = {one.lock_name: replace(one, ttl=longer or one.ttl) for one in lease.leases}
+        open_names = list(wanted)
+        for attempt in range(10):
+            if attempt:
+                self._sleep(0.1)  # a row is locked by a decision that is being made
+            answers = self.renew_many([wanted[name] for name in open_names])
+            for answer in answers:
+                if answer.outcome == "lost":
+                    raise LeaseLost(f"{answer.lease} was lost: {answer.reason}", lock_name=answer.lease.lock_name)
+                wanted[answer.lease.lock_name] = answer.lease
+            open_names = [answer.lease.lock_name for answer in answers if answer.outcome == "skipped"]
+            if not open_names:
+                break
+        # Whatever is still open is ours by the database's word, only not longer.
+        renewed = tuple(wanted.values())
+        return LeaseSet(renewed) if isinstance(lease, LeaseSet) else renewed[0]
 
     def renew_many(self, leases: Sequence[Lease]) -> list[Renewal]:
         """Prolong many leases in one call, each by its own ttl. Never waits for a locked row."""
@@ -267,24 +343,51 @@ class LeaseEngine(OnceVerbs):
             renewals.append(Renewal(lease, row["outcome"], row["reason"] or ""))
         return renewals
 
-    def release(self, lease: Lease) -> bool:
+    def release(self, lease: Lease | LeaseSet) -> bool:
         """Give the lease back. Never waits for a guarded transaction. False: it was already gone."""
-        return bool(self._one("release", lock_name=lease.lock_name, token=lease.token, owner_id=lease.owner_id))
+        # Each by itself: who waits for one of them need not wait for the rest.
+        answers = [
+            bool(self._one("release", lock_name=one.lock_name, token=one.token, owner_id=one.owner_id))
+            for one in lease.leases
+        ]
+        return all(answers)
 
-    @contextmanager
+    @overload
     def hold(
         self,
         lock: str | Lock,
         wait_timeout: Duration | None = _WAIT,
         ttl: Duration | None = None,
-        **request: Any,
-    ) -> Iterator[Lease]:
+        *,
+        owner_id: str | None = None,
+        **asking: Unpack[Asking],
+    ) -> AbstractContextManager[Lease]: ...
+    @overload
+    def hold(
+        self,
+        lock: Locks,
+        wait_timeout: Duration | None = _WAIT,
+        ttl: Duration | None = None,
+        *,
+        owner_id: str | None = None,
+        **asking: Unpack[Asking],
+    ) -> AbstractContextManager[LeaseSet]: ...
+    @contextmanager
+    def hold(
+        self,
+        lock: Any,
+        wait_timeout: Duration | None = _WAIT,
+        ttl: Duration | None = None,
+        *,
+        owner_id: str | None = None,
+        **asking: Unpack[Asking],
+    ) -> Iterator[Any]:
         """Acquire, keep while the body runs, release.
 
         If the lease is lost, LeaseLost is raised inside the body, or at its end at the latest.
         """
         with Interrupter() as interrupter:
-            lease = self.acquire(lock, wait_timeout, ttl=ttl, **request)
+            lease = self.acquire(lock, wait_timeout, owner_id, ttl, **asking)
             try:
                 with Keeper(self, lease, interrupter.interrupt) as keeper:
                     yield lease
@@ -294,18 +397,20 @@ class LeaseEngine(OnceVerbs):
                 self._give_back(lease)
 
     @contextmanager
-    def fenced(self, lease: Lease) -> Iterator[Any]:
+    def fenced(self, lease: Lease | LeaseSet) -> Iterator[Any]:
         """A cursor in a guarded transaction, on a connection of its own: commits only if the lease is still ours.
 
         While it is open the lock is granted to nobody else, whatever happens to the lease. Raises LeaseLost, also at
         the end: then nothing was written.
         """
         with self.store.transaction() as connection:
-            self.store.fence(connection, [lease.lock_name])
-            self._check(connection, "guard", lease)
+            self.store.fence(connection, [one.lock_name for one in lease.leases])
+            for one in lease.leases:
+                self._check(connection, "guard", one)
             with driver.plain_cursor(connection) as cursor:
                 yield cursor
-            self._check(connection, "still_held", lease)
+            for one in lease.leases:
+                self._check(connection, "still_held", one)
 
     # People's verbs
 
@@ -357,26 +462,33 @@ class LeaseEngine(OnceVerbs):
         """What happened, newest first."""
         return [LeaseEvent(**row) for row in self.store.call("history", lock_name=name, limit=limit)]
 
+    def limit_calls(self, seconds: float) -> None:
+        """Verbs of the calling thread give up on a database that does not answer after this long."""
+        self.store.limit_calls(seconds)
+
     def close(self) -> None:
         """Close the calling thread's connection; the next verb opens a new one."""
         self.store.close()
 
     # Inside
 
-    def _ttl(self, lock: Lock, ttl: Duration | None) -> float:
-        chosen = lock.ttl if ttl is None else ttl
-        result = self.settings.ttl if chosen is None else seconds(chosen, setting=f"ttl of lock {lock.name!r}")
+    def _ttl(self, request: Request, ttl: Duration | None) -> float:
+        chosen = request.ttl if ttl is None else ttl
+        result = self.settings.ttl if chosen is None else seconds(chosen, setting=f"ttl of {request}")
         self.settings.renewal_period(result)
         return result
 
-    def _decision(self, rows: list[Row], sent: float, lock_name: str | None = None) -> Lease | Busy:
-        first = rows[0]
-        if first["outcome"] == "granted":
-            return self._lease(first, sent)
+    def _decision(
+        self, rows: list[Row], sent: float, several: bool, lock_name: str | None = None
+    ) -> Lease | LeaseSet | Busy:
+        if rows[0]["outcome"] == "granted":
+            leases = tuple(self._lease(row, sent) for row in rows)
+            return LeaseSet(leases) if several or len(leases) > 1 else leases[0]
+        names = dict.fromkeys(row["lock_name"] for row in rows)
         return Busy(
-            lock_name or first["lock_name"],
+            lock_name or ", ".join(names),
             tuple(self._lease(row, sent) for row in rows if row["token"] is not None),
-            position=first["position"],
+            position=rows[0]["position"],
             paused=any(row["paused"] for row in rows),
         )
 
@@ -408,17 +520,18 @@ class LeaseEngine(OnceVerbs):
             error.lock_name = lease.lock_name
             raise
 
-    def _leave(self, ticket: Ticket) -> None:
+    def _leave(self, request: Request, ticket: Ticket) -> None:
         """After an error while waiting: out of the line, and give back what was granted while the error came up."""
         try:
             self.withdraw(ticket.number, ticket.owner_id)
-            for lease in self.leases(ticket.lock_name, owner_id=ticket.owner_id):
-                self.release(lease)
+            for name in request.names:
+                for lease in self.leases(name, owner_id=ticket.owner_id):
+                    self.release(lease)
         except StoreError as error:
             # The first error is the one to tell. Unseen, the place is passed over after skip_after.
-            log.warning("could not leave the line of lock %r: %s", ticket.lock_name, error)
+            log.warning("could not leave the line of %s: %s", request, error)
 
-    def _give_back(self, lease: Lease) -> None:
+    def _give_back(self, lease: Lease | LeaseSet) -> None:
         """Release at the end of a body, whose own outcome counts: the work was done under the lease, or has failed."""
         try:
             self.release(lease)
@@ -430,25 +543,24 @@ class LeaseEngine(OnceVerbs):
         (value,) = row.values()
         return value
 
-    def _call_declared(self, lock: Lock, call: str, **params: Any) -> list[Row]:
+    def _call_declared(self, request: Request, call: str, **params: Any) -> list[Row]:
+        params |= request.params()
         try:
-            return self.store.call(call, lock_names=[lock.name], **params)
+            return self.store.call(call, **params)
         except driver.LockMissing:
             # In a call, so a transaction, of its own: two first users must not wait for each other's decisions.
-            self.store.call("declare", lock_names=[lock.name], capacity=lock.capacity)
-            return self.store.call(call, lock_names=[lock.name], **params)
+            self.store.call("declare", lock_names=params["lock_names"], capacity=params["capacity"])
+            return self.store.call(call, **params)
 
 
-def _wanted(lock: str | Lock, **given: Any) -> Lock:
-    if not isinstance(lock, str | Lock):
-        raise ConfigurationError(f"lock {lock!r} must be a name or a Lock; several at once are not possible yet")
-    wanted = Lock(lock) if isinstance(lock, str) else lock
-    changes = {name: value for name, value in given.items() if value is not None}
-    return replace(wanted, **changes) if changes else wanted
+def _request(lock: str | Lock | Locks, asking: Asking) -> Request:
+    if unknown := set(asking) - Asking.__optional_keys__:
+        raise TypeError(f"unknown arguments: {', '.join(sorted(unknown))}")
+    return Request.of(lock, **{name: asking.get(name) for name in ("units", "capacity", "shared", "priority")})
 
 
-def _wait_seconds(value: Duration) -> float:
-    return 0.0 if not value else seconds(value, setting="wait_timeout")
+def _wait_seconds(value: Duration | None, setting: str = "wait_timeout") -> float:
+    return 0.0 if not value else seconds(value, setting=setting)
 
 
 def _this_process() -> str:

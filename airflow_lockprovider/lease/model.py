@@ -40,6 +40,11 @@ class Lease:
     guard: str = ""
     """SQL that fails its transaction unless this lease is still held; send it first, inside a transaction."""
 
+    @property
+    def leases(self) -> tuple[Lease, ...]:
+        """Itself: what is done to one lease or to a LeaseSet is done to these."""
+        return (self,)
+
     def __bool__(self) -> Literal[True]:
         return True
 
@@ -52,6 +57,7 @@ class Busy:
     """The lock was not granted. False in a condition; says who holds it."""
 
     lock_name: str
+    """Of a request for several locks: all names."""
     leases: tuple[Lease, ...] = ()
     """What holds the lock, also reservations and draining leases."""
     position: int = 0
@@ -67,7 +73,8 @@ class Busy:
         elif self.leases:
             first = self.leases[0]
             since = f"{first.created_at:%Y-%m-%d %H:%M:%S%z}"
-            why = f"held by {first.owner} since {since} (token {first.token}, {first.state})"
+            which = "" if first.lock_name == self.lock_name else f"{first.lock_name!r} is "
+            why = f"{which}held by {first.owner} since {since} (token {first.token}, {first.state})"
             if len(self.leases) > 1:
                 why += f" and {len(self.leases) - 1} more"
         else:

@@ -12,8 +12,12 @@ from typing import Any, Literal
 from airflow_lockprovider.lease import driver
 from airflow_lockprovider.lease.errors import SchemaOutdated, StoreUnavailable
 from airflow_lockprovider.lease.statements import Statements, statements
+from airflow_lockprovider.lease.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
+
+CALL_LIMIT = 30.0
+"""Seconds after which a call to a database that does not answer is cut. Statements give up on locked rows after 10."""
 
 
 class Store:
@@ -26,6 +30,7 @@ class Store:
         self._connect = connect
         self._local = threading.local()
         self._checked = False
+        self._watchdog = Watchdog()
         self.sql: Statements = statements(dialect, schema)
         self.schema = schema
 
@@ -44,13 +49,18 @@ class Store:
             log.info("the connection to the locks broke during %s, asking again on a new one", name)
             return self._call(name, params)
 
+    def limit_calls(self, seconds: float) -> None:
+        """Let calls of this thread take at most this long (never longer than `CALL_LIMIT`)."""
+        self._local.limit = min(seconds, CALL_LIMIT)
+
     def _call(self, name: str, params: dict[str, Any]) -> list[dict[str, Any]]:
         connection = self._connection()
         if not self._checked:
             self._check_version(connection)
             self._checked = True
         try:
-            return driver.execute(connection, self.sql[name], params)
+            with self._watchdog.limit(connection, getattr(self._local, "limit", CALL_LIMIT)):
+                return driver.execute(connection, self.sql[name], params)
         except BaseException:
             if driver.is_active(connection):
                 # An interrupt came up from under the verb. It must not go on without us, and grant to nobody.

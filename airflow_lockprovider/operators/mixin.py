@@ -181,7 +181,7 @@ class LockedMixin(_Base):
             return super().execute(context)
         return super().resume_execution(method, kwargs, context)
 
-    def _hand_over(self, attempt: Attempt, keeper: Keeper, deferred: TaskDeferred) -> None:
+    def _hand_over(self, attempt: Attempt, keeper: Keeper[Lease], deferred: TaskDeferred) -> None:
         """The wrapped operator defers itself: put our trigger around its own."""
         if keeper.loss:
             raise keeper.loss

@@ -19,6 +19,7 @@ from typing import ClassVar, TypeVar
 
 from airflow_lockprovider.hooks.lease import LeaseHook
 from airflow_lockprovider.lease.errors import ConfigurationError, LockProviderError
+from airflow_lockprovider.lease.lease_set import LeaseSet
 from airflow_lockprovider.lease.model import Lease
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Waiting:
     not_before: float
     """On time.monotonic(): no reservation earlier, its trigger could not fire yet."""
     loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[Lease | None]
+    answer: asyncio.Future[Lease | LeaseSet | None]
     """The reservation; None when the ticket is no more; ConfigurationError when it can never be granted."""
 
 
@@ -204,7 +205,7 @@ class Coordinator:
         with self._changed:
             return entry in self._waiting
 
-    def _answer(self, entry: Waiting, answer: Lease | None) -> None:
+    def _answer(self, entry: Waiting, answer: Lease | LeaseSet | None) -> None:
         self.forget(entry)
         _settle_future(entry.loop, entry.answer, answer)
 

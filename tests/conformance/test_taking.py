@@ -211,15 +211,17 @@ def test_an_error_while_waiting_leaves_nothing_behind(dialect: Dialect, engine: 
     """Also not a lease that was granted while the error was on its way up."""
     holder = engine.try_acquire("x", "holder")
     waiting = dialect.engine()
-    confirm = waiting.confirm
+    call = waiting.store.call
 
-    def confirm_then_fail(*args: Any, **kwargs: Any) -> None:
+    def confirm_then_fail(name: str, **params: Any) -> Any:
+        if name != "confirm":
+            return call(name, **params)
         if granted:
             engine.release(holder)
-        assert bool(confirm(*args, **kwargs)) == granted
+        assert (call(name, **params)[0]["outcome"] == "granted") == granted
         raise KeyboardInterrupt
 
-    waiting.confirm = confirm_then_fail  # type: ignore[assignment,method-assign]
+    waiting.store.call = confirm_then_fail  # type: ignore[assignment,method-assign]
     with pytest.raises(KeyboardInterrupt):
         waiting.acquire("x")
     assert engine.queue("x") == []
@@ -271,7 +273,7 @@ def test_a_name_that_cannot_name_a_lock_is_refused(engine: LeaseEngine) -> None:
 
 
 def test_what_is_no_lock_is_refused(engine: LeaseEngine) -> None:
-    for lock in (None, 5, ["a", "b"], b"x"):
+    for lock in (None, 5, b"x", ["a", None], [["a"]], {"a": 1}):
         with pytest.raises(ConfigurationError, match="must be a name or a Lock"):
             engine.try_acquire(lock)  # type: ignore[arg-type]
 

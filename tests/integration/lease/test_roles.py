@@ -132,9 +132,12 @@ def test_no_function_is_open_to_the_public_and_all_have_a_fixed_search_path(engi
         " from pg_proc p where p.pronamespace = 'lockprovider'::regnamespace"
     ).fetchall()
     assert len(rows) > 20
-    for name, _definer, config, public in rows:
+    for name, definer, config, public in rows:
         assert not public, name
-        assert "search_path=pg_catalog, pg_temp" in (config or []), name
+        # Parts of the verbs are granted to nobody, and run with the path of the verb that calls them.
+        assert definer or name.startswith("_"), name
+        if definer:
+            assert "search_path=pg_catalog, pg_temp" in (config or []), name
 
 
 def test_nobody_can_slip_objects_of_his_own_under_the_functions(engine: LeaseEngine, user: User, admin: Any) -> None:

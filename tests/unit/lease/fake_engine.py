@@ -25,6 +25,7 @@ class FakeEngine:
         self.settings = settings or LeaseSettings()
         self.now = 1000.0
         self.asked = 0
+        self.limit: float | None = None
         self.asked_again = threading.Event()
         self.closed = threading.Event()
         self._answers = list(answers)
@@ -38,6 +39,9 @@ class FakeEngine:
             self.asked_again.set()
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         return [answer(lease) for lease in leases]
+
+    def limit_calls(self, seconds: float) -> None:
+        self.limit = seconds
 
     def close(self) -> None:
         self.closed.set()

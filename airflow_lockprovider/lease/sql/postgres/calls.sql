@@ -17,20 +17,20 @@ from unnest(array['reader', 'writer', 'worker', 'admin']) kind
 where not exists (select 1 from pg_catalog.pg_roles r where r.rolname = :'schema' || '_' || kind)
 
 -- name: declare
-select :"schema".declare(%(lock_names)s::text[], %(capacity)s::integer)
+select :"schema".declare(%(lock_names)s::text[], %(capacity)s::integer[])
 
 -- name: set_capacity
 select :"schema".set_capacity(%(lock_name)s, %(capacity)s::integer)
 
 -- name: try_acquire
 select * from :"schema".try_acquire(
-    %(lock_names)s::text[], %(owner_id)s, %(owner)s, %(ttl)s::float8, %(units)s::integer, %(capacity)s::integer,
-    %(shared)s::boolean, %(context)s::jsonb, %(skip_after)s::float8)
+    %(lock_names)s::text[], %(owner_id)s, %(owner)s, %(ttl)s::float8, %(units)s::integer[],
+    %(capacity)s::integer[], %(shared)s::boolean[], %(context)s::jsonb, %(skip_after)s::float8, %(hold_at_least)s::float8)
 
 -- name: enqueue
 select * from :"schema".enqueue(
-    %(lock_names)s::text[], %(owner_id)s, %(owner)s, %(units)s::integer, %(capacity)s::integer, %(shared)s::boolean,
-    %(priority)s::integer, %(context)s::jsonb)
+    %(lock_names)s::text[], %(owner_id)s, %(owner)s, %(units)s::integer[], %(capacity)s::integer[],
+    %(shared)s::boolean[], %(priority)s::integer, %(context)s::jsonb)
 
 -- name: poll
 select * from :"schema".poll(%(session_id)s, %(tickets)s::bigint[], %(skip_after)s::float8)
@@ -39,7 +39,9 @@ select * from :"schema".poll(%(session_id)s, %(tickets)s::bigint[], %(skip_after
 select * from :"schema".reserve(%(ticket)s::bigint, %(session_id)s, %(handover_ttl)s::float8, %(skip_after)s::float8)
 
 -- name: confirm
-select * from :"schema".confirm(%(ticket)s::bigint, %(owner_id)s, %(ttl)s::float8, %(context)s::jsonb, %(skip_after)s::float8)
+select * from :"schema".confirm(
+    %(ticket)s::bigint, %(owner_id)s, %(ttl)s::float8, %(context)s::jsonb, %(skip_after)s::float8,
+    %(hold_at_least)s::float8)
 
 -- name: withdraw
 select :"schema".withdraw(%(ticket)s::bigint, %(owner_id)s)

@@ -2,13 +2,14 @@
 -- No client can stop halfway: whoever holds a lock's row holds it for one call.
 
 -- Make rows for locks that have none. Call it in a transaction of its own, before the first acquire.
-create function :"schema".declare(lock_names text[], capacity integer default null) returns void
+create function :"schema".declare(lock_names text[], capacity integer[] default null) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
 begin
     perform :"schema"._precheck();
-    perform :"schema"._check_request(lock_names, 'declare', coalesce(capacity, 1), 1);
+    perform :"schema"._check_request(lock_names, 'declare', array_fill(1, array[cardinality(lock_names)]), 1);
     insert into :"schema".lock (lock_name, capacity)
-    select name, coalesce(declare.capacity, 1) from unnest(lock_names) name order by name
+    select wanted.name, coalesce(wanted.capacity, 1) from unnest(lock_names, declare.capacity) wanted (name, capacity)
+    where wanted.name is not null order by wanted.name
     on conflict do nothing;
 end $$;
 
@@ -16,26 +17,33 @@ create function :"schema".set_capacity(lock_name text, capacity integer) returns
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
 begin
     perform :"schema"._precheck();
-    perform :"schema"._check_request(array[lock_name], 'set_capacity', set_capacity.capacity, 1);
+    perform :"schema"._check_request(array[lock_name], 'set_capacity', array[set_capacity.capacity], 1);
     insert into :"schema".lock as k (lock_name, capacity) values (set_capacity.lock_name, set_capacity.capacity)
     on conflict on constraint lock_pkey do update set capacity = excluded.capacity;
     perform :"schema"._wake(set_capacity.lock_name);
 end $$;
 
 -- Get the locks now, or learn who has them. Never queues, and never overtakes a living queue.
--- The same owner_id asking again gets the same grant, not a longer one.
+-- The same owner_id asking again gets the same grant, not a longer one. units, capacity and shared have a value per lock.
 create function :"schema".try_acquire(
-    lock_names text[], owner_id text, owner text default null, ttl double precision default 120, units integer default 1,
-    capacity integer default null, shared boolean default false, context jsonb default '{}',
-    skip_after double precision default 10
+    lock_names text[], owner_id text, owner text default null, ttl double precision default 120,
+    units integer[] default null, capacity integer[] default null, shared boolean[] default null,
+    context jsonb default '{}', skip_after double precision default 10, hold_at_least double precision default 0
 ) returns setof :"schema".answer
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
 declare
     queued bigint;
 begin
     perform :"schema"._precheck();
-    perform :"schema"._check_request(lock_names, owner_id, units, ttl);
-    perform :"schema"._open(lock_names, units, try_acquire.capacity);
+    units := coalesce(units, array_fill(1, array[cardinality(lock_names)]));
+    shared := coalesce(shared, array_fill(false, array[cardinality(lock_names)]));
+    perform :"schema"._check_request(lock_names, owner_id, units, ttl, hold_at_least);
+    if :"schema"._open(lock_names, units, try_acquire.capacity) then
+        return query select * from :"schema"._grant(
+            lock_names, owner_id, coalesce(owner, owner_id), units, shared, null, null, 'held', ttl, hold_at_least, null,
+            coalesce(context, '{}'));
+        return;
+    end if;
 
     if (select count(*) from :"schema".lease l
         where l.lock_name = any (lock_names) and l.owner_id = try_acquire.owner_id and l.state = 'held'
@@ -43,7 +51,7 @@ begin
           and l.expires_at > clock_timestamp()) = cardinality(lock_names)
     then
         return query
-            select (:"schema"._granted(l)).* from :"schema".lease l
+            select a.* from :"schema".lease l, lateral :"schema"._granted(l) a
             where l.lock_name = any (lock_names) and l.owner_id = try_acquire.owner_id and l.state = 'held'
               and l.expires_at > clock_timestamp()
             order by l.lock_name;
@@ -51,40 +59,41 @@ begin
     end if;
 
     -- Who already stands in line keeps that place, and does not overtake.
-    select w.ticket into queued from :"schema".waiter w
-    where w.lock_name = any (lock_names) and w.owner_id = try_acquire.owner_id limit 1;
-    if found then
-        return query select * from :"schema".confirm(queued, owner_id, ttl, context, skip_after);
+    queued := :"schema"._ticket_of(owner_id, lock_names);
+    if queued is not null then
+        return query select * from :"schema".confirm(queued, owner_id, ttl, context, skip_after, hold_at_least);
         return;
     end if;
 
     return query select * from :"schema"._admit(
-        lock_names, owner_id, coalesce(owner, owner_id), units, shared, null, null, 'held', ttl, null,
+        lock_names, owner_id, coalesce(owner, owner_id), units, shared, null, null, null, 'held', ttl, hold_at_least, null,
         coalesce(context, '{}'), skip_after);
 end $$;
 
--- Take a place in line. The same owner_id asking again gets the same ticket.
+-- Take a place in line: one ticket and one priority, in the lines of all the locks.
+-- The same owner_id asking again gets the same ticket.
 create function :"schema".enqueue(
-    lock_names text[], owner_id text, owner text default null, units integer default 1, capacity integer default null,
-    shared boolean default false, priority integer default 0, context jsonb default '{}'
+    lock_names text[], owner_id text, owner text default null, units integer[] default null,
+    capacity integer[] default null, shared boolean[] default null, priority integer default 0, context jsonb default '{}'
 ) returns table (ticket bigint, created_at timestamptz, waited double precision)
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
 #variable_conflict use_column
 declare
     number bigint;
+    wanted_units integer[] := coalesce(enqueue.units, array_fill(1, array[cardinality(lock_names)]));
+    wanted_shared boolean[] := coalesce(enqueue.shared, array_fill(false, array[cardinality(lock_names)]));
 begin
     perform :"schema"._precheck();
-    perform :"schema"._check_request(lock_names, enqueue.owner_id, enqueue.units, 1);
-    perform :"schema"._open(lock_names, enqueue.units, enqueue.capacity);
+    perform :"schema"._check_request(lock_names, enqueue.owner_id, wanted_units, 1);
+    perform :"schema"._open(lock_names, wanted_units, enqueue.capacity);
 
-    select w.ticket into number from :"schema".waiter w
-    where w.owner_id = enqueue.owner_id and w.lock_name = any (lock_names) limit 1;
+    number := :"schema"._ticket_of(enqueue.owner_id, lock_names);
     if number is null then
         number := nextval((:'schema' || '.ticket')::regclass);
         insert into :"schema".waiter (ticket, lock_name, owner_id, owner, units, shared, priority, context)
-        select number, name, enqueue.owner_id, coalesce(enqueue.owner, enqueue.owner_id), enqueue.units, enqueue.shared,
+        select number, w.name, enqueue.owner_id, coalesce(enqueue.owner, enqueue.owner_id), w.units, w.shared,
                enqueue.priority, coalesce(enqueue.context, '{}')
-        from unnest(lock_names) name;
+        from unnest(lock_names, wanted_units, wanted_shared) w (name, units, shared);
     else
         update :"schema".waiter w set seen_at = clock_timestamp() where w.ticket = number;
     end if;
@@ -144,12 +153,15 @@ create function :"schema".reserve(
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
 declare
     names text[];
-    wanted_units integer;
+    wanted_units integer[];
+    wanted_shared boolean[];
     request :"schema".waiter;
     result :"schema".answer;
 begin
     perform :"schema"._precheck();
-    select array_agg(w.lock_name order by w.lock_name), max(w.units) into names, wanted_units
+    select array_agg(w.lock_name order by w.lock_name), array_agg(w.units order by w.lock_name),
+           array_agg(w.shared order by w.lock_name)
+    into names, wanted_units, wanted_shared
     from :"schema".waiter w where w.ticket = reserve.ticket;
     if names is null then
         return next :"schema"._gone(reserve.ticket);
@@ -164,8 +176,9 @@ begin
         return;
     end if;
 
+    perform :"schema"._drop_partial(reserve.ticket, names);
     return query
-        select (:"schema"._granted(l)).* from :"schema".lease l
+        select a.* from :"schema".lease l, lateral :"schema"._granted(l) a
         where l.ticket = reserve.ticket and l.state = 'reserved' and l.lock_name = any (names)
           and l.expires_at > clock_timestamp()
         order by l.lock_name;
@@ -175,14 +188,16 @@ begin
 
     for result in
         select * from :"schema"._admit(
-            names, request.owner_id, request.owner, request.units, request.shared, request.ticket,
-            request.created_at, 'reserved', reserve.handover_ttl, reserve.session_id, request.context, reserve.skip_after)
+            names, request.owner_id, request.owner, wanted_units, wanted_shared, request.ticket, request.priority,
+            request.created_at, 'reserved', reserve.handover_ttl, 0, reserve.session_id, request.context, reserve.skip_after)
     loop
         return next result;
     end loop;
     if result.outcome = 'granted' then
         -- From now on nobody looks after the ticket: if the reservation lapses, others pass after skip_after.
         update :"schema".waiter w set worker_session = null, seen_at = clock_timestamp() where w.ticket = reserve.ticket;
+        -- Whoever stands behind may fit as well.
+        perform :"schema"._wake_next(names);
     end if;
 end $$;
 
@@ -190,24 +205,26 @@ end $$;
 -- with the same place in line. gone: the ticket was withdrawn or belongs to another attempt.
 create function :"schema".confirm(
     ticket bigint, owner_id text, ttl double precision default 120, context jsonb default null,
-    skip_after double precision default 10
+    skip_after double precision default 10, hold_at_least double precision default 0
 ) returns setof :"schema".answer
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
 declare
     names text[];
-    wanted_units integer;
+    wanted_units integer[];
+    wanted_shared boolean[];
     request :"schema".waiter;
-    mine :"schema".lease;
     result :"schema".answer;
     granted boolean := false;
 begin
     perform :"schema"._precheck();
-    select array_agg(w.lock_name order by w.lock_name), max(w.units) into names, wanted_units
+    select array_agg(w.lock_name order by w.lock_name), array_agg(w.units order by w.lock_name),
+           array_agg(w.shared order by w.lock_name)
+    into names, wanted_units, wanted_shared
     from :"schema".waiter w where w.ticket = confirm.ticket and w.owner_id = confirm.owner_id;
     if names is null then
         -- The answer to an earlier confirm was lost: it holds.
         return query
-            select (:"schema"._granted(l)).* from :"schema".lease l
+            select a.* from :"schema".lease l, lateral :"schema"._granted(l) a
             where l.ticket = confirm.ticket and l.owner_id = confirm.owner_id and l.state = 'held'
               and l.expires_at > clock_timestamp()
             order by l.lock_name;
@@ -216,33 +233,46 @@ begin
         end if;
         return;
     end if;
-    perform :"schema"._check_request(names, confirm.owner_id, wanted_units, confirm.ttl);
+    perform :"schema"._check_request(names, confirm.owner_id, wanted_units, confirm.ttl, confirm.hold_at_least);
     perform :"schema"._open(names, wanted_units, null);
     select * into request from :"schema".waiter w where w.ticket = confirm.ticket order by w.lock_name limit 1;
     if not found then
-        return query select * from :"schema".confirm(confirm.ticket, confirm.owner_id, confirm.ttl, confirm.context, confirm.skip_after);
+        return query select * from :"schema".confirm(
+            confirm.ticket, confirm.owner_id, confirm.ttl, confirm.context, confirm.skip_after, confirm.hold_at_least);
         return;
     end if;
 
-    for mine in
-        update :"schema".lease l
-        set state = 'held', ttl = confirm.ttl, renewed_at = clock_timestamp(), start_by = null,
-            expires_at = clock_timestamp() + make_interval(secs => confirm.ttl),
-            context = coalesce(confirm.context, l.context)
-        where l.ticket = confirm.ticket and l.owner_id = confirm.owner_id and l.lock_name = any (names)
-          and l.state = 'reserved' and l.expires_at > clock_timestamp()
-        returning l.*
+    perform :"schema"._drop_partial(confirm.ticket, names);
+    for result in
+        with held as (
+            update :"schema".lease l
+            set state = 'held', ttl = confirm.ttl, renewed_at = clock_timestamp(), start_by = null,
+                expires_at = clock_timestamp() + make_interval(secs => confirm.ttl),
+                hold_until = case when confirm.hold_at_least > 0
+                             then clock_timestamp() + make_interval(secs => confirm.hold_at_least) end,
+                context = coalesce(confirm.context, l.context)
+            where l.ticket = confirm.ticket and l.owner_id = confirm.owner_id and l.lock_name = any (names)
+              and l.state = 'reserved' and l.expires_at > clock_timestamp()
+            returning l.*
+        ), logged as (
+            insert into :"schema".lease_event (lock_name, token, owner_id, owner, event, ticket, units, waited, context)
+            select h.lock_name, h.token, h.owner_id, h.owner, 'confirmed', h.ticket, h.units, h.waited, h.context from held h
+        )
+        select 'granted', h.lock_name, h.token, h.owner_id, h.owner, h.units, h.shared, h.state, h.ttl,
+               extract(epoch from h.expires_at - clock_timestamp())::double precision,
+               h.created_at, h.expires_at, h.context, h.ticket, h.waited, 0, false
+        from held h order by h.lock_name
     loop
         granted := true;
-        perform :"schema"._log('confirmed', mine);
-        return next :"schema"._granted(mine);
+        return next result;
     end loop;
 
     if not granted then
         for result in
             select * from :"schema"._admit(
-                names, request.owner_id, request.owner, request.units, request.shared, request.ticket,
-                request.created_at, 'held', confirm.ttl, null, coalesce(confirm.context, request.context), confirm.skip_after)
+                names, request.owner_id, request.owner, wanted_units, wanted_shared, request.ticket, request.priority,
+                request.created_at, 'held', confirm.ttl, confirm.hold_at_least, null,
+                coalesce(confirm.context, request.context), confirm.skip_after)
         loop
             granted := result.outcome = 'granted';
             return next result;
@@ -251,6 +281,7 @@ begin
 
     if granted then
         delete from :"schema".waiter w where w.ticket = confirm.ticket;
+        perform :"schema"._wake_next(names);
     else
         update :"schema".waiter w set seen_at = clock_timestamp() where w.ticket = confirm.ticket;
     end if;
@@ -338,13 +369,33 @@ begin
         left join :"schema".lease l on l.lock_name = w.lock_name and l.token = w.token and l.owner_id = w.owner_id;
 end $$;
 
--- Give back. Never waits for a guarded transaction. False: it was already gone.
+-- Give back. Never waits for a guarded transaction. False: it was already gone. Before hold_until the units stay taken
+-- until then, though the lease is over for its owner.
 create function :"schema".release(lock_name text, token bigint, owner_id text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
 declare
     mine :"schema".lease;
 begin
     perform :"schema"._precheck();
+    -- Usually the row can go at once.
+    with free as (
+        select l.lock_name, l.token from :"schema".lease l
+        where l.lock_name = release.lock_name and l.token = release.token and l.owner_id = release.owner_id
+          and l.state in ('held', 'reserved') and l.expires_at > clock_timestamp()
+          and (l.hold_until is null or l.hold_until <= clock_timestamp())
+        for update skip locked
+    ), gone as (
+        delete from :"schema".lease l using free f where l.lock_name = f.lock_name and l.token = f.token returning l.*
+    )
+    insert into :"schema".lease_event (lock_name, token, owner_id, owner, event, ticket, units, waited, held, context)
+    select g.lock_name, g.token, g.owner_id, g.owner, 'released', g.ticket, g.units, g.waited,
+           extract(epoch from clock_timestamp() - g.created_at), g.context
+    from gone g;
+    if found then
+        perform :"schema"._wake(release.lock_name);
+        return true;
+    end if;
+    -- A guarded transaction is open, or a renewal under way: mark it, it drains.
     update :"schema".lease l set state = 'released'
     where l.lock_name = release.lock_name and l.token = release.token and l.owner_id = release.owner_id
       and l.state in ('held', 'reserved') and l.expires_at > clock_timestamp()

@@ -1,9 +1,10 @@
 -- What the verbs are made of. Callers hold the rows of all wanted locks, taken in sorted order.
 -- Every statement of a VOLATILE function has its own snapshot, so what is read after the row lock is fresh;
 -- clock_timestamp(), never now(): now() is the start of the transaction, before the wait for the row.
+-- No function here is granted to anybody: they run with the rights and the search_path of the verb that calls them.
 
 create function :"schema"._precheck() returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql as $$
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'locks need READ COMMITTED, this transaction is %', upper(current_setting('transaction_isolation'))
@@ -24,26 +25,42 @@ create function :"schema"._log(
     p_event text, p_lease :"schema".lease, p_held double precision default null,
     p_actor text default null, p_reason text default null
 ) returns void
-language sql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql as $$
+begin
     insert into :"schema".lease_event
         (lock_name, token, owner_id, owner, event, ticket, units, waited, held, actor, reason, context)
     values
         (p_lease.lock_name, p_lease.token, p_lease.owner_id, p_lease.owner, p_event, p_lease.ticket, p_lease.units,
-         p_lease.waited, p_held, p_actor, p_reason, p_lease.context)
-$$;
+         p_lease.waited, p_held, p_actor, p_reason, p_lease.context);
+end $$;
 
 -- Tell those who LISTEN, but only if somebody waits: a notification takes a lock on the queue of notifications.
 create function :"schema"._wake(p_lock_name text) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql as $$
 begin
     if exists (select 1 from :"schema".waiter w where w.lock_name = p_lock_name) then
         perform pg_notify(:'schema', p_lock_name);
     end if;
 end $$;
 
+-- The same after a grant to somebody in line: the next one may fit beside it. Not on a lock that is full now.
+create function :"schema"._wake_next(p_lock_names text[]) returns void
+language plpgsql as $$
+declare
+    name text;
+begin
+    for name in
+        select l.lock_name from :"schema".lease l join :"schema".lock k on k.lock_name = l.lock_name
+        where l.lock_name = any (p_lock_names)
+        group by l.lock_name having bool_or(l.shared) or sum(l.units) < min(k.capacity)
+    loop
+        perform :"schema"._wake(name);
+    end loop;
+end $$;
+
 -- Remove what is over. A row whose guarded transaction is still open is skipped: it drains, and counts.
 create function :"schema"._remove_dead(p_lock_name text) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql as $$
 declare
     removed integer;
 begin
@@ -63,11 +80,17 @@ end $$;
 -- Mark what has expired, then remove what is over. Returns how many leases expired. Never waits: a row that somebody
 -- is just releasing or revoking is left alone, and counts.
 create function :"schema"._sweep(p_lock_name text) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql as $$
 declare
     gone :"schema".lease;
     expired integer := 0;
 begin
+    if not exists (
+        select 1 from :"schema".lease l
+        where l.lock_name = p_lock_name and (l.state not in ('held', 'reserved') or l.expires_at <= clock_timestamp()))
+    then
+        return 0;
+    end if;
     for gone in
         with due as (
             select l.lock_name, l.token
@@ -94,7 +117,7 @@ end $$;
 -- asks for no more than there is. One pass, however many wait.
 create function :"schema"._line(p_lock_names text[], p_skip_after double precision)
 returns table (ticket bigint, lock_name text, shared boolean, counts boolean, ahead integer, ahead_exclusive integer)
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+language sql stable as $$
     select w.ticket, w.lock_name, w.shared, w.counts,
            (count(*) filter (where w.counts) over before)::integer,
            (count(*) filter (where w.counts and not w.shared) over before)::integer
@@ -114,132 +137,241 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
         partition by w.lock_name order by w.priority desc, w.ticket rows between unbounded preceding and 1 preceding)
 $$;
 
+-- The requests of one lock that count, as above, without counting them: to look whether there is one at all.
+create function :"schema"._living(p_lock_name text, p_skip_after double precision)
+returns table (ticket bigint, priority integer, shared boolean)
+language sql stable as $$
+    select w.ticket, w.priority, w.shared
+    from :"schema".waiter w
+    left join :"schema".worker_session s on s.session_id = w.worker_session
+    where w.lock_name = p_lock_name
+      and w.units <= (select k.capacity from :"schema".lock k where k.lock_name = p_lock_name)
+      and greatest(w.seen_at, s.seen_at) > clock_timestamp() - make_interval(secs => p_skip_after)
+      and not exists (
+          select 1 from :"schema".lease l
+          where l.lock_name = p_lock_name and l.ticket = w.ticket
+            and l.state = 'reserved' and l.expires_at > clock_timestamp())
+$$;
+
+-- Whether somebody who counts and conflicts stands before this request in the line of one lock. For the head of a long
+-- line this reads next to nothing. p_ticket null: a newcomer, behind everybody.
+create function :"schema"._is_behind(
+    p_lock_name text, p_ticket bigint, p_priority integer, p_shared boolean, p_skip_after double precision
+) returns boolean
+language plpgsql as $$
+begin
+    if p_ticket is null then
+        return exists (
+            select 1 from :"schema"._living(p_lock_name, p_skip_after) w where not (w.shared and p_shared));
+    end if;
+    -- Two ranges of the index waiter_line.
+    return exists (
+        select 1 from :"schema"._living(p_lock_name, p_skip_after) w
+        where w.priority > p_priority and not (w.shared and p_shared)
+    ) or exists (
+        select 1 from :"schema"._living(p_lock_name, p_skip_after) w
+        where w.priority = p_priority and w.ticket < p_ticket and not (w.shared and p_shared));
+end $$;
+
 -- How many requests stand before this one in the line of one lock. p_ticket null: a newcomer, behind everybody.
 create function :"schema"._ahead(p_lock_name text, p_ticket bigint, p_shared boolean, p_skip_after double precision)
 returns integer
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select case when p_ticket is null then count(*) filter (where n.counts and not (n.shared and p_shared))::integer
-                else max(case when n.shared then n.ahead_exclusive else n.ahead end) filter (where n.ticket = p_ticket)
-           end
-    from :"schema"._line(array[p_lock_name], p_skip_after) n
-$$;
+language plpgsql as $$
+begin
+    if p_ticket is null then
+        return (select count(*) from :"schema"._living(p_lock_name, p_skip_after) w where not (w.shared and p_shared));
+    end if;
+    return coalesce((
+        select case when n.shared then n.ahead_exclusive else n.ahead end
+        from :"schema"._line(array[p_lock_name], p_skip_after) n where n.ticket = p_ticket), 0);
+end $$;
 
 -- Whether the units fit beside what is granted now. Every row counts, draining ones too; for a plain look without the
 -- lock's row (living_only) what is over, or whose time has come, is left out: whether it can go, only a try finds out.
 create function :"schema"._fits(p_lock_name text, p_units integer, p_shared boolean, p_living_only boolean) returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql as $$
+begin
     -- No row of the lock: no.
-    select coalesce(case
-        when count(k.lock_name) = 0 then false
-        when p_shared then coalesce(not bool_or(not l.shared), true)
-        else coalesce(not bool_or(l.shared), true) and coalesce(sum(l.units), 0) + p_units <= min(k.capacity)
-    end, false)
-    from :"schema".lock k
-    left join :"schema".lease l on l.lock_name = k.lock_name
-        and (not p_living_only or (l.state in ('held', 'reserved') and l.expires_at > clock_timestamp()))
-    where k.lock_name = p_lock_name
-$$;
+    return (
+        select coalesce(case
+            when count(k.lock_name) = 0 then false
+            when p_shared then coalesce(not bool_or(not l.shared), true)
+            else coalesce(not bool_or(l.shared), true) and coalesce(sum(l.units), 0) + p_units <= min(k.capacity)
+        end, false)
+        from :"schema".lock k
+        left join :"schema".lease l on l.lock_name = k.lock_name
+            and (not p_living_only or (l.state in ('held', 'reserved') and l.expires_at > clock_timestamp())
+                 or l.hold_until > clock_timestamp())
+        where k.lock_name = p_lock_name);
+end $$;
 
 create function :"schema"._gone(p_ticket bigint) returns :"schema".answer
-language sql immutable security definer set search_path = pg_catalog, pg_temp as $$
+language sql immutable as $$
     select ('gone', null, null, null, null, null, null, null, null, null, null, null, null, p_ticket, null, 0, false):::"schema".answer
 $$;
 
 create function :"schema"._granted(p_lease :"schema".lease) returns :"schema".answer
-language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language sql volatile as $$
     select ('granted', p_lease.lock_name, p_lease.token, p_lease.owner_id, p_lease.owner, p_lease.units, p_lease.shared,
         p_lease.state, p_lease.ttl, extract(epoch from p_lease.expires_at - clock_timestamp())::double precision,
         p_lease.created_at, p_lease.expires_at, p_lease.context, p_lease.ticket, p_lease.waited, 0, false):::"schema".answer
 $$;
 
--- Decide one request for one or several locks: all or nothing. The rows of the locks are held and swept by the caller.
-create function :"schema"._admit(
-    p_lock_names text[], p_owner_id text, p_owner text, p_units integer, p_shared boolean,
-    p_ticket bigint, p_requested_at timestamptz, p_state text, p_seconds double precision, p_session text,
-    p_context jsonb, p_skip_after double precision
+-- The locks with all that counts on them, as the answer of a verb that got nothing.
+create function :"schema"._busy(p_lock_names text[], p_ticket bigint, p_position integer)
+returns setof :"schema".answer
+language sql volatile as $$
+    select 'busy', k.lock_name, l.token, l.owner_id, l.owner, l.units, l.shared, l.state, l.ttl,
+           extract(epoch from l.expires_at - clock_timestamp())::double precision,
+           l.created_at, l.expires_at, l.context, p_ticket, l.waited, p_position, k.paused
+    from :"schema".lock k
+    left join :"schema".lease l on l.lock_name = k.lock_name
+    where k.lock_name = any (p_lock_names)
+    order by k.lock_name, l.token
+$$;
+
+-- Grant without asking: the caller has decided. One statement for all locks, and one moment: they expire together.
+create function :"schema"._grant(
+    p_lock_names text[], p_owner_id text, p_owner text, p_units integer[], p_shared boolean[],
+    p_ticket bigint, p_requested_at timestamptz, p_state text, p_seconds double precision, p_hold double precision,
+    p_session text, p_context jsonb
 ) returns setof :"schema".answer
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql as $$
+#variable_conflict use_column
 declare
-    wanted text;
-    line integer := 0;
-    blocked boolean := false;
-    halted boolean := false;
-    moment timestamptz;
-    new_lease :"schema".lease;
+    moment timestamptz := clock_timestamp();
 begin
-    foreach wanted in array p_lock_names loop
-        line := greatest(line, :"schema"._ahead(wanted, p_ticket, p_shared, p_skip_after));
-        blocked := blocked or not :"schema"._fits(wanted, p_units, p_shared, false);
-        halted := halted or coalesce((select k.paused from :"schema".lock k where k.lock_name = wanted), true);
-    end loop;
-
-    if blocked or halted or line > 0 then
-        return query
-            select 'busy', k.lock_name, l.token, l.owner_id, l.owner, l.units, l.shared, l.state, l.ttl,
-                   extract(epoch from l.expires_at - clock_timestamp())::double precision,
-                   l.created_at, l.expires_at, l.context, p_ticket, l.waited, line, k.paused
-            from :"schema".lock k
-            left join :"schema".lease l on l.lock_name = k.lock_name
-            where k.lock_name = any (p_lock_names)
-            order by k.lock_name, l.token;
-        return;
-    end if;
-
-    foreach wanted in array p_lock_names loop
-        moment := clock_timestamp();
-        -- At least the clock's milliseconds: tokens grow over lost commits and restored backups too.
-        update :"schema".lock k
-        set last_token = greatest(k.last_token + 1, floor(extract(epoch from moment) * 1000)::bigint)
-        where k.lock_name = wanted
-        returning k.last_token into new_lease.token;
-
-        insert into :"schema".lease
-            (lock_name, token, owner_id, owner, units, shared, state, ticket, worker_session, ttl, waited,
-             created_at, renewed_at, expires_at, start_by, context)
-        values
-            (wanted, new_lease.token, p_owner_id, p_owner, p_units, p_shared, p_state, p_ticket, p_session, p_seconds,
-             extract(epoch from moment - coalesce(p_requested_at, moment)), moment, moment,
-             moment + make_interval(secs => p_seconds),
-             case when p_state = 'reserved' then moment + make_interval(secs => p_seconds) end, p_context)
-        returning * into new_lease;
-
-        perform :"schema"._log(case p_state when 'reserved' then 'reserved' else 'granted' end, new_lease);
-        return next :"schema"._granted(new_lease);
-    end loop;
+    return query
+        with numbered as (
+            -- At least the clock's milliseconds: tokens grow over lost commits and restored backups too.
+            update :"schema".lock k
+            set last_token = greatest(k.last_token + 1, floor(extract(epoch from moment) * 1000)::bigint)
+            from unnest(p_lock_names, p_units, p_shared) w (lock_name, units, shared)
+            where k.lock_name = w.lock_name
+            returning k.lock_name, k.last_token, w.units, w.shared
+        ), made as (
+            insert into :"schema".lease
+                (lock_name, token, owner_id, owner, units, shared, state, ticket, worker_session, ttl, waited,
+                 created_at, renewed_at, expires_at, start_by, hold_until, context)
+            select n.lock_name, n.last_token, p_owner_id, p_owner, n.units, n.shared, p_state, p_ticket, p_session, p_seconds,
+                   extract(epoch from moment - coalesce(p_requested_at, moment)), moment, moment,
+                   moment + make_interval(secs => p_seconds),
+                   case when p_state = 'reserved' then moment + make_interval(secs => p_seconds) end,
+                   case when p_state = 'held' and p_hold > 0 then moment + make_interval(secs => p_hold) end,
+                   p_context
+            from numbered n
+            returning *
+        ), logged as (
+            insert into :"schema".lease_event (lock_name, token, owner_id, owner, event, ticket, units, waited, context)
+            select m.lock_name, m.token, m.owner_id, m.owner, case p_state when 'reserved' then 'reserved' else 'granted' end,
+                   m.ticket, m.units, m.waited, m.context
+            from made m
+        )
+        select 'granted', m.lock_name, m.token, m.owner_id, m.owner, m.units, m.shared, m.state, m.ttl,
+               extract(epoch from m.expires_at - clock_timestamp())::double precision,
+               m.created_at, m.expires_at, m.context, m.ticket, m.waited, 0, false
+        from made m order by m.lock_name;
 end $$;
 
--- Take the rows of the wanted locks in sorted order, check the declared capacity, sweep.
-create function :"schema"._open(p_lock_names text[], p_units integer, p_capacity integer) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+-- Decide one request for one or several locks: all or nothing. The rows of the locks are held and swept by the caller.
+-- One order for all lines (priority, then ticket), the same in each: so there is always a request that stands before
+-- all others wherever it stands, and requests for several locks can not wait for each other in a circle.
+create function :"schema"._admit(
+    p_lock_names text[], p_owner_id text, p_owner text, p_units integer[], p_shared boolean[],
+    p_ticket bigint, p_priority integer, p_requested_at timestamptz, p_state text, p_seconds double precision,
+    p_hold double precision, p_session text, p_context jsonb, p_skip_after double precision
+) returns setof :"schema".answer
+language plpgsql as $$
+declare
+    blocked boolean := exists (select 1 from :"schema".lock k where k.lock_name = any (p_lock_names) and k.paused);
+    line integer := 0;
+begin
+    for i in 1 .. cardinality(p_lock_names) loop
+        exit when blocked;
+        blocked := not :"schema"._fits(p_lock_names[i], p_units[i], p_shared[i], false)
+            or :"schema"._is_behind(p_lock_names[i], p_ticket, p_priority, p_shared[i], p_skip_after);
+    end loop;
+
+    if blocked then
+        for i in 1 .. cardinality(p_lock_names) loop
+            line := greatest(line, :"schema"._ahead(p_lock_names[i], p_ticket, p_shared[i], p_skip_after));
+        end loop;
+        return query select * from :"schema"._busy(p_lock_names, p_ticket, line);
+    else
+        return query select * from :"schema"._grant(
+            p_lock_names, p_owner_id, p_owner, p_units, p_shared, p_ticket, p_requested_at, p_state, p_seconds, p_hold,
+            p_session, p_context);
+    end if;
+end $$;
+
+-- Take the rows of the wanted locks in sorted order, check the declared capacity, sweep. True: nobody holds any of
+-- them, nobody waits, none is paused.
+create function :"schema"._open(p_lock_names text[], p_units integer[], p_capacity integer[]) returns boolean
+language plpgsql as $$
 declare
     k :"schema".lock;
+    place integer;
     found_rows integer := 0;
+    alone boolean := true;
 begin
     for k in
         select * from :"schema".lock l where l.lock_name = any (p_lock_names) order by l.lock_name for update
     loop
         found_rows := found_rows + 1;
-        if p_capacity is not null and p_capacity <> k.capacity then
-            raise exception 'lock "%" has capacity %, but capacity % was declared', k.lock_name, k.capacity, p_capacity
+        place := array_position(p_lock_names, k.lock_name);
+        if p_capacity[place] is not null and p_capacity[place] <> k.capacity then
+            raise exception 'lock "%" has capacity %, but capacity % was declared', k.lock_name, k.capacity, p_capacity[place]
                 using errcode = 'LP001', hint = 'declare the same everywhere, or change it with set_capacity()';
         end if;
-        if p_units > k.capacity then
-            raise exception 'lock "%" has capacity %, so % units can never be granted', k.lock_name, k.capacity, p_units
+        if p_units[place] > k.capacity then
+            raise exception 'lock "%" has capacity %, so % units can never be granted', k.lock_name, k.capacity, p_units[place]
                 using errcode = 'LP001', hint = 'ask for fewer units, or raise the capacity with set_capacity()';
         end if;
+        alone := alone and not k.paused;
     end loop;
     if found_rows <> cardinality(p_lock_names) then
         raise exception 'lock % has no row yet', p_lock_names
             using errcode = 'LP404', hint = 'call declare() first, in its own transaction';
     end if;
-    perform :"schema"._sweep(name) from unnest(p_lock_names) name order by name;
+    if exists (select 1 from :"schema".lease l where l.lock_name = any (p_lock_names)) then
+        for i in 1 .. cardinality(p_lock_names) loop
+            perform :"schema"._sweep(p_lock_names[i]);
+        end loop;
+        alone := alone and not exists (select 1 from :"schema".lease l where l.lock_name = any (p_lock_names));
+    end if;
+    return alone and not exists (select 1 from :"schema".waiter w where w.lock_name = any (p_lock_names));
 end $$;
 
-create function :"schema"._check_request(p_lock_names text[], p_owner_id text, p_units integer, p_seconds double precision)
-returns void
-language plpgsql immutable security definer set search_path = pg_catalog, pg_temp as $$
+-- A reservation holds for all locks of its ticket or for none: what is left of one that has lapsed or was taken away
+-- in part is given up.
+create function :"schema"._drop_partial(p_ticket bigint, p_lock_names text[]) returns void
+language plpgsql as $$
+declare
+    rest :"schema".lease;
+begin
+    if (select count(*) from :"schema".lease l
+        where l.lock_name = any (p_lock_names) and l.ticket = p_ticket and l.state = 'reserved'
+          and l.expires_at > clock_timestamp()) not between 1 and cardinality(p_lock_names) - 1
+    then
+        return;
+    end if;
+    for rest in
+        update :"schema".lease l set state = 'expired'
+        where l.lock_name = any (p_lock_names) and l.ticket = p_ticket and l.state = 'reserved'
+        returning l.*
+    loop
+        perform :"schema"._log('lapsed', rest, extract(epoch from clock_timestamp() - rest.created_at));
+        perform :"schema"._remove_dead(rest.lock_name);
+    end loop;
+end $$;
+
+create function :"schema"._check_request(
+    p_lock_names text[], p_owner_id text, p_units integer[], p_seconds double precision, p_hold double precision default 0
+) returns void
+language plpgsql immutable as $$
 declare
     name text;
+    units integer;
 begin
     if coalesce(cardinality(p_lock_names), 0) = 0 then
         raise exception 'no lock name was given' using errcode = 'LP001';
@@ -249,16 +381,49 @@ begin
             raise exception 'lock name "%" must have 1 to 200 characters', left(name, 40) using errcode = 'LP001';
         end if;
     end loop;
-    if (select count(distinct n) from unnest(p_lock_names) n) <> cardinality(p_lock_names) then
+    if cardinality(p_lock_names) > 1
+        and (select count(distinct n) from unnest(p_lock_names) n) <> cardinality(p_lock_names)
+    then
         raise exception 'lock names % repeat', p_lock_names using errcode = 'LP001';
     end if;
     if coalesce(p_owner_id, '') = '' then
         raise exception 'owner_id is empty: it must be unique per attempt' using errcode = 'LP001';
     end if;
-    if p_units is null or p_units < 1 then
-        raise exception 'units=% must be at least 1', p_units using errcode = 'LP001';
+    if coalesce(cardinality(p_units), 0) <> cardinality(p_lock_names) then
+        raise exception 'units=% must name as many numbers as there are locks in %', p_units, p_lock_names
+            using errcode = 'LP001';
     end if;
+    foreach units in array p_units loop
+        if units is null or units < 1 then
+            raise exception 'units=% must be at least 1', units using errcode = 'LP001';
+        end if;
+    end loop;
     if p_seconds is null or not p_seconds > 0 or p_seconds > 31622400 then
         raise exception 'ttl=% must be above zero seconds and at most a year', p_seconds using errcode = 'LP001';
     end if;
+    if p_hold is null or not p_hold >= 0 or p_hold > 31622400 then
+        raise exception 'hold_at_least=% must be at least zero seconds and at most a year', p_hold using errcode = 'LP001';
+    end if;
+end $$;
+
+-- The ticket with which this owner already stands in line for these locks; null: none. Another set of locks under the
+-- same owner_id would be granted in place of the one that is asked for now.
+create function :"schema"._ticket_of(p_owner_id text, p_lock_names text[]) returns bigint
+language plpgsql as $$
+declare
+    number bigint;
+    names text[];
+begin
+    select w.ticket into number from :"schema".waiter w
+    where w.owner_id = p_owner_id and w.lock_name = any (p_lock_names) limit 1;
+    if number is null then
+        return null;
+    end if;
+    select array_agg(w.lock_name) into names from :"schema".waiter w where w.ticket = number;
+    if not (names @> p_lock_names and names <@ p_lock_names) then
+        raise exception 'owner_id % already waits for the locks % with ticket %, so not for %',
+            p_owner_id, names, number, p_lock_names
+            using errcode = 'LP001', hint = 'withdraw that ticket, or use an owner_id of its own for each request';
+    end if;
+    return number;
 end $$;

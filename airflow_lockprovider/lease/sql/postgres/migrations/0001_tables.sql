@@ -7,12 +7,12 @@ create table :"schema".lock (
     paused      boolean not null default false,
     note        text,
     created_at  timestamptz not null default clock_timestamp()
-);
+) with (fillfactor = 50);
 comment on table :"schema".lock is 'The signal table: one row per lock, never deleted. Every decision about a lock is made while holding its row.';
 comment on column :"schema".lock.last_token is 'The fencing token of the newest grant. It never goes back, so the row is never deleted.';
 
 create table :"schema".lease (
-    lock_name      text not null references :"schema".lock,
+    lock_name      text not null,  -- no foreign key: grants hold the lock's row, and it is never deleted
     token          bigint not null,
     owner_id       text not null,
     owner          text not null,
@@ -77,7 +77,7 @@ create table :"schema".lease_event (
     context   jsonb
 );
 comment on table :"schema".lease_event is 'History, append only. waited and held are seconds.';
-create index lease_event_lock on :"schema".lease_event (lock_name, at);
+create index lease_event_lock on :"schema".lease_event (lock_name, event_id);
 
 -- What every deciding function answers: one row per lock when granted, one per blocking lease when busy.
 create type :"schema".answer as (
