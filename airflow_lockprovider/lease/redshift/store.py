@@ -15,7 +15,7 @@ from airflow_lockprovider.lease.redshift.desk import TRIES, Desk
 from airflow_lockprovider.lease.redshift.fence import fence_table, lock_key
 from airflow_lockprovider.lease.redshift.session import Row, Session
 from airflow_lockprovider.lease.redshift.transaction import naive
-from airflow_lockprovider.lease.store import Store
+from airflow_lockprovider.lease.store import CALL_LIMIT, Store
 
 _MODULES = (taking, keeping, steering, looks)
 
@@ -36,7 +36,9 @@ class RedshiftStore(Store):
         if not self._checked:
             self._check_version(connection)
             self._checked = True
-        return _verb(name)(Desk(Session(connection, self.sql)), **params)
+        # redshift_connector does not show its socket, but has one.
+        with self._watchdog.limit(getattr(connection, "_usock", connection), getattr(self._local, "limit", CALL_LIMIT)):
+            return _verb(name)(Desk(Session(connection, self.sql)), **params)
 
     def _open(self, *, autocommit: bool) -> driver.Connection:
         with driver.translated():

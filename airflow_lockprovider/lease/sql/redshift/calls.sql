@@ -83,9 +83,6 @@ select distinct lock_name from :"schema".lease
 -- name: names_of_waiters
 select distinct lock_name from :"schema".waiter
 
--- name: all_names
-select lock_name from :"schema"."lock"
-
 -- name: session
 select seen_at from :"schema".worker_session where session_id = %(session_id)s
 
@@ -199,7 +196,7 @@ select 1
 select pid from svv_transactions where relation = %(relation)s and granted = 't'
 
 -- name: fence_id
-select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
+select c."oid" from pg_class c join pg_namespace n on n."oid" = c.relnamespace
 where n.nspname = %(schema_name)s and c.relname = %(table_name)s
 
 -- name: terminate
