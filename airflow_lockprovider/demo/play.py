@@ -10,7 +10,7 @@ from airflow_lockprovider.demo.report import Report
 from airflow_lockprovider.demo.stage import Stage
 
 DAG_IDS = ["fails_and_alerts", "flights_region1", "flights_region2", "node_b_first", "node_b_second", "runs_once"]
-_LIMIT = 240.0
+_LIMIT = 400.0
 """Seconds for all runs together; then the demo has failed."""
 
 

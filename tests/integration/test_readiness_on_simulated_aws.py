@@ -297,11 +297,11 @@ def test_a_refused_request_names_the_permission(aws: AwsSimulator, lake: Any) ->
 
 
 def test_the_loop_runs_on_while_aws_is_slow(aws: AwsSimulator, lake: Any) -> None:
-    aws.configure(replication_delay=2.0)  # the first look must not find everything there
+    aws.configure(replication_stall=".*")  # the first look must not find everything there
     write(lake, 20)
     task = Task(replication(poke_interval=0.1))
     task.begin()
-    aws.configure(latency=0.2)
+    aws.configure(replication_stall=None, latency=0.5)
 
     async def ticks_beside_it() -> int:
         ticks = 0
@@ -316,7 +316,7 @@ def test_the_loop_runs_on_while_aws_is_slow(aws: AwsSimulator, lake: Any) -> Non
     requests = sum(sum(operations.values()) for operations in aws.requests().values())
     ticks = asyncio.run(ticks_beside_it())
     requests = sum(sum(operations.values()) for operations in aws.requests().values()) - requests
-    assert requests >= 3
+    assert requests >= 1
     assert ticks > 5 * requests
 
 

@@ -94,7 +94,7 @@ NOTHING = {"processes": {}, "ports": set()}
 
 def test_the_demo_proves_what_it_promises_stays_with_its_ui_and_leaves_nothing(demo):
     running = demo("--stay")
-    running.wait_for("Ctrl-C ends it", timeout=300)
+    running.wait_for("Ctrl-C ends it", timeout=480)
 
     report = json.loads((running.folder / "report.json").read_text())
     assert {proof["name"]: proof["holds"] for proof in report["proofs"]} == {

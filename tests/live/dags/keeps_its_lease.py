@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
+from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.sdk import DAG
 
 from airflow_lockprovider import Lock, LockedOperator
@@ -12,8 +10,8 @@ from airflow_lockprovider import Lock, LockedOperator
 with DAG("keeps_its_lease", schedule=None):
     LockedOperator(
         task_id="wait_deferred",
-        operator=TimeDeltaSensor,
+        operator=DateTimeSensorAsync,
         lock=Lock("kept", ttl=15),
-        delta=timedelta(seconds=40),
-        deferrable=True,
+        # From the start of the task, however late that is.
+        target_time="{{ (macros.datetime.now().astimezone() + macros.timedelta(seconds=40)).isoformat() }}",
     )
