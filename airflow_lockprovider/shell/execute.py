@@ -28,7 +28,7 @@ _WAIT = 60.0
 """Seconds, where --wait is not given and the lock is to be waited for."""
 _GRACE = 10.0
 """Seconds from SIGTERM to SIGKILL, where --grace is not given; less for a short ttl."""
-_LONGEST_GRACE = 0.4
+_LONGEST_GRACE = 0.35
 """Share of the ttl. The command has to be gone before the lease is, also when the database does not answer."""
 
 Connect = Callable[[LeaseSettings], LeaseEngine]
@@ -94,7 +94,7 @@ def _read(args: Namespace) -> tuple[Lock, float | None, float, LeaseSettings]:
             "the command has to be gone before somebody else gets the lock; raise --ttl"
         )
     # The keeper gives up so early that the grace is over before the lease is.
-    settings = LeaseSettings(ttl=ttl, safety_margin=min(0.45, max(0.1, grace * 1.1 / ttl)))
+    settings = LeaseSettings(ttl=ttl, safety_margin=max(0.1, grace * 1.25 / ttl))
     return lock, wait, grace, settings
 
 

@@ -28,7 +28,7 @@ from airflow_lockprovider.shell.voice import Voice, secrets_of
         (["exec", "x", "--units", "0", "--", "true"], "argument --units"),
         (["exec", "x", "--units", "3", "--capacity", "2", "--", "true"], "it could never be granted"),
         (["exec", "x", "--on-busy", "dance", "--", "true"], "invalid choice: 'dance'"),
-        (["exec", "x", "--ttl", "10", "--grace", "5", "--", "true"], "--grace '5' must be at most 4 s"),
+        (["exec", "x", "--ttl", "10", "--grace", "5", "--", "true"], "--grace '5' must be at most 3.5 s"),
         (["exec", "", "--", "true"], "lock name '' is empty"),
         (["exec", "x", "--schema", "No Schema", "--", "true"], "schema='No Schema'"),
     ],
