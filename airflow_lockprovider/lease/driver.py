@@ -150,3 +150,32 @@ def close(connection: Connection) -> None:
         connection.close()
     except Exception:
         log.debug("closing a connection failed", exc_info=True)
+
+
+def hear(connection: Connection, heard: list[str]) -> Callable[[], object]:
+    """Collect notifications that arrive beside the answer of a statement too. Returns how to stop that."""
+    if not hasattr(connection, "add_notify_handler"):
+        return lambda: None  # psycopg2 does so by itself
+
+    def handler(notice: Any) -> None:
+        heard.append(notice.payload)
+
+    connection.add_notify_handler(handler)
+    return lambda: connection.remove_notify_handler(handler)
+
+
+def collect(connection: Connection, heard: list[str]) -> None:
+    """Add the payloads of all notifications that have arrived, without waiting."""
+    try:
+        if hasattr(connection, "pgconn") and hasattr(connection, "add_notify_handler"):
+            connection.pgconn.consume_input()
+            while (notice := connection.pgconn.notifies()) is not None:
+                heard.append(notice.extra.decode())
+        else:
+            connection.poll()
+            while connection.notifies:
+                heard.append(connection.notifies.pop(0).payload)
+    except Exception:
+        # A dead connection: whoever asks next finds out, and opens a new one.
+        log.debug("reading notifications failed", exc_info=True)
+        close(connection)

@@ -19,6 +19,7 @@ from airflow_lockprovider.lease.errors import ConfigurationError, LeaseLost, Lea
 from airflow_lockprovider.lease.interrupt import Interrupter
 from airflow_lockprovider.lease.keeper import Keeper
 from airflow_lockprovider.lease.lease_set import LeaseSet
+from airflow_lockprovider.lease.listener import Listener
 from airflow_lockprovider.lease.lock import Lock
 from airflow_lockprovider.lease.model import Busy, Lease, LeaseEvent, Renewal, Ticket, TicketView, Waiter
 from airflow_lockprovider.lease.once import OnceVerbs
@@ -157,8 +158,10 @@ class LeaseEngine(OnceVerbs):
             raise LeaseWaitTimeout(str(first), lock_name=request.label)
 
         ticket = self._enqueue(request, owner_id, asking)
+        listener = self.listener()
         try:
             while True:
+                listener.start()  # before the look: what changes after it is heard
                 rows, sent = self._confirm(
                     ticket.number, owner_id, self._ttl(request, ttl), asking.get("context"), request.hold_at_least
                 )
@@ -173,10 +176,18 @@ class LeaseEngine(OnceVerbs):
                         f"wait_timeout={wait_timeout}: {reason}",
                         lock_name=request.label,
                     )
-                self._sleep(min(self.settings.poll_interval, left))
+                self._pause(listener, min(self.settings.poll_interval, left), request.names)
         except BaseException:
             self._leave(request, ticket)
             raise
+        finally:
+            listener.close()
+
+    def _pause(self, listener: Listener, seconds: float, names: list[str]) -> None:
+        if listener.enabled:
+            listener.wait(seconds, names)
+        else:
+            self._sleep(seconds)
 
     def enqueue(self, lock: str | Lock | Locks, *, owner_id: str, **asking: Unpack[Asking]) -> Ticket:
         """Take a place in line. The same ``owner_id`` asking again gets the same ticket."""
@@ -461,6 +472,10 @@ class LeaseEngine(OnceVerbs):
     def history(self, name: str | None = None, limit: int = 100) -> list[LeaseEvent]:
         """What happened, newest first."""
         return [LeaseEvent(**row) for row in self.store.call("history", lock_name=name, limit=limit)]
+
+    def listener(self) -> Listener:
+        """What wakes the calling thread when locks change. To be closed by it."""
+        return Listener(self.store, enabled=self.settings.listen)
 
     def limit_calls(self, seconds: float) -> None:
         """Verbs of the calling thread give up on a database that does not answer after this long."""

@@ -24,6 +24,8 @@ class LeaseSettings:
     """…and for this long, loses its ticket."""
     poll_interval: float = 1.0
     """How often waiters look, beneath notifications."""
+    listen: bool = True
+    """Let the database wake waiters up (LISTEN). False behind a pooler in transaction mode: polling alone."""
     safety_margin: float = 0.1
     """Share of the ttl before its end at which the keeper gives up: the work must stop before others may start."""
 
@@ -31,6 +33,8 @@ class LeaseSettings:
         for name in ("ttl", "handover_ttl", "skip_after", "prune_after", "poll_interval"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name}={getattr(self, name)!r} must be above zero seconds")
+        if self.listen not in (True, False):
+            raise ConfigurationError(f"listen={self.listen!r} must be True or False")
         if not 0 < self.safety_margin < 0.5:
             raise ConfigurationError(
                 f"safety_margin={self.safety_margin!r} must be between 0 and 0.5 (a share of the ttl)"

@@ -26,6 +26,9 @@ class Store:
     Thread-safe: each thread has its own connection.
     """
 
+    listens = True
+    """Whether the database tells waiters that something has changed (LISTEN); else they poll."""
+
     def __init__(self, connect: driver.ConnectionFactory, *, schema: str, dialect: str = "postgres") -> None:
         self._connect = connect
         self._local = threading.local()
@@ -67,6 +70,12 @@ class Store:
                 driver.abandon(connection)
                 self.close()
             raise
+
+    @property
+    def current(self) -> driver.Connection | None:
+        """The calling thread's connection, if it has a living one."""
+        own: _Own | None = getattr(self._local, "own", None)
+        return own.connection if own is not None and own.usable else None
 
     def _connection(self) -> driver.Connection:
         own: _Own | None = getattr(self._local, "own", None)

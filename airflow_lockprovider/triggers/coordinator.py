@@ -20,6 +20,7 @@ from typing import ClassVar, TypeVar
 from airflow_lockprovider.hooks.lease import LeaseHook
 from airflow_lockprovider.lease.errors import ConfigurationError, LockProviderError
 from airflow_lockprovider.lease.lease_set import LeaseSet
+from airflow_lockprovider.lease.listener import Listener
 from airflow_lockprovider.lease.model import Lease
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ Result = TypeVar("Result")
 _IDLE = 30.0
 """Seconds without work after which a thread ends and its connection is closed."""
 _RETRY = 1.0
+_GAP = 0.05
+"""Least seconds between two looks, however often the database tells of a change."""
 
 
 @dataclass(eq=False)
@@ -68,6 +71,7 @@ class Coordinator:
         self._waiting: set[Waiting] = set()
         self._kept: set[Kept] = set()
         self._threads: dict[str, threading.Thread] = {}
+        self._listener: Listener | None = None
 
     @classmethod
     def of(cls, hook: LeaseHook) -> Coordinator:
@@ -84,6 +88,8 @@ class Coordinator:
         with self._changed:
             self._waiting.add(waiting)
             self._ensure("waiter", self._reserve_round, lambda: bool(self._waiting))
+            if self._listener is not None:
+                self._listener.wake()
         return waiting
 
     def keep(self, *, lock_name: str, owner_id: str, token: int, ttl: float) -> Kept:
@@ -136,6 +142,10 @@ class Coordinator:
         try:
             while True:
                 with self._changed:
+                    idle = not busy()
+                if idle:
+                    self._stop_listening(name)
+                with self._changed:
                     if not busy() and not self._changed.wait_for(busy, timeout=_IDLE):
                         del self._threads[name]
                         return
@@ -151,21 +161,44 @@ class Coordinator:
                     self._hook.close()
                     pause = _RETRY
                 with self._changed:
-                    self._changed.wait(pause)
+                    listener = self._listener if name == "waiter" else None
+                    if listener is None:
+                        self._changed.wait(pause)
+                if listener is not None:
+                    self._listen(listener, pause)
         finally:
+            self._stop_listening(name)
             self._hook.close()
+
+    def _listen(self, listener: Listener, pause: float) -> None:
+        """Rest until a lock has changed. Not on and on: on a busy day somebody gives something back all the time."""
+        time.sleep(min(pause, _GAP))
+        listener.wait(max(0.0, pause - _GAP))
+
+    def _stop_listening(self, name: str) -> None:
+        if name == "waiter" and self._listener is not None:
+            with self._changed:
+                listener, self._listener = self._listener, None
+            listener.close()
 
     def _reserve_round(self) -> float:
         with self._changed:
             waiting = {entry.ticket: entry for entry in self._waiting}
+            if self._listener is None:
+                self._listener = self._hook.listener()
+        self._listener.start()
         views = self._hook.poll(self.session_id, list(waiting))
+        pause = self._hook.settings.poll_interval
         for view in sorted(views, key=lambda view: view.number):
             entry = waiting[view.number]
             if view.verdict == "gone":
                 self._answer(entry, None)
-            elif view.verdict == "try" and time.monotonic() >= entry.not_before and self._is_wanted(entry):
-                self._try(entry)
-        return self._hook.settings.poll_interval
+            elif view.verdict == "try" and self._is_wanted(entry):
+                if (rest := entry.not_before - time.monotonic()) > 0:
+                    pause = min(pause, rest)
+                else:
+                    self._try(entry)
+        return pause
 
     def _try(self, entry: Waiting) -> None:
         try:

@@ -222,7 +222,7 @@ def test_hold_keeps_a_set_and_gives_it_back(engine: LeaseEngine) -> None:
 
 def test_acquire_waits_for_a_set_and_times_out_with_all_names(dialect: Dialect, engine: LeaseEngine) -> None:
     held = engine.try_acquire("b", owner="the holder")
-    waiting = dialect.engine(poll_interval=0.05)
+    waiting = dialect.engine(poll_interval=0.05, listen=False)
     with pytest.raises(LeaseWaitTimeout, match=r"locks 'a', 'b' were not free within.*the holder") as caught:
         waiting.acquire(["a", "b"], wait_timeout=1)
     assert caught.value.lock_name == "a, b"

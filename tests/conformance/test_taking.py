@@ -158,7 +158,7 @@ def test_acquire_takes_a_free_lock_at_once_and_a_busy_one_when_it_is_free(dialec
         if len(naps) == 3:
             holder.release(held)
 
-    waiting = dialect.engine(poll_interval=0.25)
+    waiting = dialect.engine(poll_interval=0.25, listen=False)
     waiting._sleep = nap
     lease = waiting.acquire("x", owner_id="two", wait_timeout=None)
     assert lease.token > held.token
@@ -181,7 +181,7 @@ def test_acquire_with_no_time_to_wait_tries_once(engine: LeaseEngine, ready: boo
 
 def test_acquire_that_times_out_leaves_the_line(dialect: Dialect, engine: LeaseEngine) -> None:
     engine.try_acquire("x", owner="the holder")
-    waiting = dialect.engine()
+    waiting = dialect.engine(listen=False)
     now = 1000.0
     waiting.clock = lambda: now
 
@@ -232,7 +232,7 @@ def test_an_error_while_waiting_is_not_hidden_by_a_database_that_went_away(
     dialect: Dialect, engine: LeaseEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine.try_acquire("x", "holder")
-    waiting = dialect.engine()
+    waiting = dialect.engine(listen=False)
 
     def gone(*args: Any, **kwargs: Any) -> None:
         raise StoreUnavailable("gone")

@@ -61,6 +61,12 @@ select :"schema".pause(%(lock_name)s, %(actor)s, %(reason)s)
 -- name: resume
 select :"schema".resume(%(lock_name)s, %(actor)s)
 
+-- name: listen
+listen :"schema"
+
+-- name: unlisten
+unlisten :"schema"
+
 -- name: clean_up
 select :"schema".clean_up(%(prune_after)s::float8)
 

@@ -1,0 +1,171 @@
+"""Who waits is woken up; a notification that gets lost costs one poll."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from airflow_lockprovider.lease import LeaseEngine
+from tests.conformance.dialects import Dialect
+
+LONG = 8.0
+"""A poll interval that no test waits for: who comes earlier was woken up."""
+
+
+@pytest.fixture
+def _listens(engine: LeaseEngine) -> None:
+    if not engine.store.listens:
+        pytest.skip("this dialect has no notifications")
+
+
+@pytest.fixture
+def apart() -> Iterator[Callable[..., Future[Any]]]:
+    """Runs a call in a thread of its own."""
+    with ThreadPoolExecutor(4) as pool:
+        yield pool.submit
+
+
+def _until(condition: Callable[[], object]) -> None:
+    for _ in range(400):
+        if condition():
+            return
+        time.sleep(0.02)
+    pytest.fail("it did not come to pass")
+
+
+def _change(engine: LeaseEngine, how: str, held: Any) -> None:
+    match how:
+        case "release":
+            engine.release(held)
+        case "revoke":
+            engine.revoke("x", by="ann", reason="stuck")
+        case "grow":
+            engine.set_capacity("x", 2)
+        case "resume":
+            engine.release(held)
+            engine.resume("x", by="ann")
+
+
+@pytest.mark.usefixtures("_listens")
+@pytest.mark.parametrize("how", ["release", "revoke", "grow", "resume"])
+def test_a_waiter_is_woken_by_whatever_may_let_it_in(
+    dialect: Dialect, engine: LeaseEngine, apart: Callable[..., Future[Any]], how: str
+) -> None:
+    held = engine.try_acquire("x")
+    if how == "resume":
+        engine.pause("x", by="ann", reason="test")
+    waiting = dialect.engine(poll_interval=LONG)
+    answer = apart(waiting.acquire, "x")
+    _until(lambda: engine.queue("x"))
+    time.sleep(0.2)  # it has looked, and rests now
+    sent = time.monotonic()
+    _change(engine, how, held)
+    assert answer.result(LONG)
+    assert time.monotonic() - sent < LONG / 2
+
+
+@pytest.mark.usefixtures("_listens")
+def test_the_next_in_line_is_woken_when_there_is_room_for_both(
+    dialect: Dialect, engine: LeaseEngine, apart: Callable[..., Future[Any]]
+) -> None:
+    engine.set_capacity("x", 2)
+    held = engine.try_acquire("x", units=2)
+    one, two = (apart(dialect.engine(poll_interval=LONG).acquire, "x") for _ in range(2))
+    _until(lambda: len(engine.queue("x")) == 2)
+    time.sleep(0.2)  # both have looked, and rest now
+    sent = time.monotonic()
+    engine.release(held)
+    assert one.result(LONG)
+    assert two.result(LONG)
+    assert time.monotonic() - sent < LONG / 2
+
+
+def test_a_lost_notification_costs_one_poll(
+    dialect: Dialect, engine: LeaseEngine, apart: Callable[..., Future[Any]]
+) -> None:
+    held = engine.try_acquire("x")
+    waiting = dialect.engine(poll_interval=0.2)
+    answer = apart(waiting.acquire, "x")
+    _until(lambda: engine.queue("x"))
+    dialect.expire(held)  # nobody tells of that
+    assert answer.result(LONG)
+
+
+def test_waiting_works_without_notifications(
+    dialect: Dialect, engine: LeaseEngine, apart: Callable[..., Future[Any]]
+) -> None:
+    held = engine.try_acquire("x")
+    answer = apart(dialect.engine(poll_interval=0.1, listen=False).acquire, "x")
+    _until(lambda: engine.queue("x"))
+    engine.release(held)
+    assert answer.result(LONG)
+
+
+@pytest.mark.usefixtures("_listens")
+def test_where_listen_is_refused_polling_goes_on(
+    dialect: Dialect, engine: LeaseEngine, apart: Callable[..., Future[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = engine.try_acquire("x")
+    waiting = dialect.engine(poll_interval=0.1)
+    call = waiting.store.call
+
+    def refuse(name: str, **params: Any) -> Any:
+        return call("holders_of_a_pooler" if name == "listen" else name, **params)
+
+    monkeypatch.setitem(waiting.store.sql._calls, "holders_of_a_pooler", "listen nothing, really")
+    monkeypatch.setattr(waiting.store, "call", refuse)
+    answer = apart(waiting.acquire, "x")
+    _until(lambda: engine.queue("x"))
+    engine.release(held)
+    assert answer.result(LONG)
+
+
+@pytest.mark.usefixtures("_listens")
+def test_a_connection_that_breaks_while_waiting_is_replaced(
+    dialect: Any, engine: LeaseEngine, apart: Callable[..., Future[Any]]
+) -> None:
+    held = engine.try_acquire("x")
+    waiting = dialect.engine(poll_interval=0.5)
+    backend = (
+        "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        " and (query like 'listen%' or query like '%confirm%')"
+    )
+    answer = apart(waiting.acquire, "x")
+    _until(lambda: engine.queue("x"))
+    time.sleep(0.2)  # it rests now
+    assert dialect.query(f"select pg_terminate_backend(pid) from ({backend}) b")
+    engine.release(held)
+    assert answer.result(LONG)
+
+
+@pytest.mark.usefixtures("_listens")
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_both_drivers_hear(dialect: Any, engine: LeaseEngine, apart: Callable[..., Future[Any]], driver: str) -> None:
+    module = pytest.importorskip(driver)
+    waiting = dialect.engine(poll_interval=LONG)
+    waiting.store._connect = lambda: module.connect(dialect.dsn)
+    held = engine.try_acquire("x")
+    answer = apart(waiting.acquire, "x")
+    _until(lambda: engine.queue("x"))
+    time.sleep(0.2)  # it has looked, and rests now
+    sent = time.monotonic()
+    engine.release(held)
+    assert answer.result(LONG)
+    assert time.monotonic() - sent < LONG / 2
+
+
+@pytest.mark.usefixtures("_listens")
+def test_nobody_listens_after_the_wait(dialect: Dialect, engine: LeaseEngine) -> None:
+    """A connection that listens and is never read would pile up notifications in the server."""
+    held = engine.try_acquire("x")
+    waiting = dialect.engine(poll_interval=0.1)
+    timer = threading.Timer(0.3, lambda: engine.release(held))
+    timer.start()
+    waiting.acquire("x")
+    timer.join()
+    assert waiting.store._connection().execute("select pg_listening_channels()").fetchall() == []
