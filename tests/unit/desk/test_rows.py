@@ -6,8 +6,15 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from airflow_lockprovider.cli.output import for_people, for_programs
-from airflow_lockprovider.cli.rows import EVENT_COLUMNS, LEASE_COLUMNS, WAITER_COLUMNS, event_row, lease_row, waiter_row
+from airflow_lockprovider.desk.cells import for_people, for_programs
+from airflow_lockprovider.desk.rows import (
+    EVENT_COLUMNS,
+    LEASE_COLUMNS,
+    WAITER_COLUMNS,
+    event_row,
+    lease_row,
+    waiter_row,
+)
 from airflow_lockprovider.lease.model import Lease, LeaseEvent, Waiter
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
