@@ -82,11 +82,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make mutate", description="Mutation test of the SQL functions.")
     parser.add_argument("--every", type=int, default=1, help="only each n-th mutant (default: all)")
     parser.add_argument("--only", default="", help="only mutants whose name holds this text")
+    parser.add_argument("--kinds", default="", help="only these kinds of conditions (expires_at,token,…)")
     parser.add_argument("--list", action="store_true", help="only say which there are")
     parser.add_argument("--sample", action="store_true", help="a few mutants, each asked by one test")
     parser.add_argument("--json", default=".demo/mutation.json", help="figures go here (default %(default)s)")
     given = parser.parse_args()
     chosen = [mutant for mutant in mutants() if given.only in mutant.name][:: given.every]
+    if given.kinds:
+        chosen = [mutant for mutant in chosen if mutant.name.split(": ")[1] in given.kinds.split(",")]
     if given.list:
         print(*(f"{mutant.file}:{mutant.line} {mutant.name}" for mutant in chosen), sep="\n")
         return 0

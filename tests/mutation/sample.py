@@ -12,7 +12,7 @@ SAMPLE = {
     "_fits: capacity": "test_capacity.py::test_never_more_units_are_out_than_there_are",
     "still_held: state": "test_reservations.py::test_a_reservation_is_nobodys_right_to_write",
     "_admit: paused": "test_capacity.py::test_a_paused_lock_grants_nothing_until_it_is_resumed",
-    "_line: skip_after": "test_taking.py::test_a_dead_waiter_is_passed_over_but_keeps_its_ticket",
+    "_living: skip_after": "test_taking.py::test_a_dead_waiter_is_passed_over_but_keeps_its_ticket",
     "still_held: row lock": "test_guarding.py",
 }
 """The beginning of a mutant's name (the first that fits is taken), and the tests to ask."""
