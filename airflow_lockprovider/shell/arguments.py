@@ -8,9 +8,10 @@ import sys
 from typing import NoReturn
 
 from airflow_lockprovider.shell import exit_codes
+from airflow_lockprovider.shell.output import FORMATS
 from airflow_lockprovider.shell.voice import PROGRAM
 
-_EXIT_CODES = f"""exit codes of exec: the command's own, or
+_EXIT_CODES = f"""exit codes: the command's own, or
   {exit_codes.MISUSE}   words, settings or names that cannot work
   {exit_codes.UNAVAILABLE}   the database with the locks does not serve
   {exit_codes.BUSY}   the lock was not free in time; the command was not started
@@ -33,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     root = Parser(prog=PROGRAM, description="Locks in the data warehouse, without Airflow.")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     _exec(commands)
+    _desk(commands)
     return root
 
 
@@ -101,3 +103,69 @@ def _exec(commands: argparse._SubParsersAction[Parser]) -> None:
     command.add_argument("--owner", help="who holds it, for people (default: host:pid)")
     command.add_argument("-q", "--quiet", action="store_true", help="say nothing when skipping")
     _database(command)
+
+
+def _desk(commands: argparse._SubParsersAction[Parser]) -> None:
+    """The same commands as `airflow locks`, and `forget`."""
+
+    def command(name: str, text: str) -> Parser:
+        made = commands.add_parser(name, help=text, description=text)
+        _database(made)
+        return made
+
+    command("init", "create the lock tables, or upgrade them")
+    for name, text in (
+        ("list", "who holds which lock"),
+        ("queue", "who waits for which lock, in order"),
+        ("history", "what happened, newest first"),
+    ):
+        look = command(name, text)
+        look.add_argument("--lock", metavar="NAME", help="only this lock")
+        _output(look)
+        if name == "history":
+            look.add_argument("--limit", type=positive, default=100, help="how many events (default: %(default)s)")
+
+    show = command("show", "everything about one lock")
+    show.add_argument("name", metavar="NAME", help="name of the lock")
+    _output(show)
+
+    revoke = command("revoke", "take a lock away from its owners")
+    _named(revoke)
+    revoke.add_argument("--reason", required=True, help="why, for the record")
+    revoke.add_argument("--token", type=positive, help="only the lease with this token")
+    revoke.add_argument(
+        "--terminate",
+        action="store_true",
+        help="also end the database sessions whose guarded transaction is still open",
+    )
+    revoke.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+    pause = command("pause", "grant a lock to nobody until resume; who holds it goes on")
+    _named(pause)
+    pause.add_argument("--reason", required=True, help="why, for the record")
+
+    _named(command("resume", "end a pause"))
+
+    capacity = command("set", "change the capacity of a lock")
+    capacity.add_argument("name", metavar="NAME", help="name of the lock")
+    capacity.add_argument("--capacity", type=positive, required=True, help="units of the lock")
+
+    clean_up = command("clean-up", "remove what has expired, forget waiters nobody looks after")
+    clean_up.add_argument(
+        "--done-before", metavar="TIME", help="also forget once keys whose work was done longer ago than this (90d)"
+    )
+
+    forget = command("forget", "let the work of a once key run again")
+    forget.add_argument("name", metavar="NAME", help="name of the lock")
+    forget.add_argument("--once-key", required=True, metavar="KEY", help="the key it was done under")
+
+
+def _named(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", metavar="NAME", help="name of the lock")
+    command.add_argument(
+        "--by", metavar="PERSON", help="who does it, for the record (default: the user of this process)"
+    )
+
+
+def _output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-o", "--output", choices=FORMATS, default="table", help="(default: %(default)s)")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
+from airflow_lockprovider.desk.verbs import Desk, Refusal
 from airflow_lockprovider.lease import ConfigurationError, LeaseEngine, LeaseSettings, LockProviderError, connect
 from airflow_lockprovider.shell import exit_codes
 from airflow_lockprovider.shell.arguments import parser, split
 from airflow_lockprovider.shell.execute import execute
-from airflow_lockprovider.shell.voice import Voice
+from airflow_lockprovider.shell.locks import COMMANDS
+from airflow_lockprovider.shell.output import print_rows
+from airflow_lockprovider.shell.voice import PROGRAM, Voice
 
+_DATABASE = re.compile(r"\bdbname\s*=\s*'?([^\s']+)|^postgres(?:ql)?://[^/?]*/([^/?\s]+)")
 _LIBPQ = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
 
 
@@ -29,13 +35,29 @@ def main(words: Sequence[str] | None = None) -> int:
             args.words = theirs
             voice.take_over_logging()
             return execute(args, lambda settings: _connect(args, settings), voice)
-        raise ConfigurationError(f"{args.command} takes no command after --")
+        if theirs is not None:
+            raise ConfigurationError(f"lockprovider {args.command} runs no command: leave out what follows --")
+        engine = _connect(args)
+        try:
+            COMMANDS[args.command](args, Desk(engine, PROGRAM, _place(args), print_rows))
+            sys.stdout.flush()
+        finally:
+            engine.close()
+        return 0
+    except Refusal as error:
+        voice.say(str(error))
+        return exit_codes.REFUSED
     except ConfigurationError as error:
         voice.say(str(error))
         return exit_codes.MISUSE
     except LockProviderError as error:
         voice.say(str(error))
         return exit_codes.UNAVAILABLE
+    except KeyboardInterrupt:
+        return exit_codes.SIGNALLED + signal.SIGINT
+    except BrokenPipeError:  # | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
     except ImportError as error:
         voice.say(f"the database driver cannot be loaded ({error}): install psycopg[binary]")
         return exit_codes.UNAVAILABLE
@@ -45,3 +67,10 @@ def _connect(args: Namespace, settings: LeaseSettings | None = None) -> LeaseEng
     if args.dsn is None and not any(os.environ.get(name) for name in _LIBPQ):
         raise ConfigurationError("no database was named: set LOCKPROVIDER_DSN (or PGHOST and friends), or give --dsn")
     return connect(args.dsn or "", schema=args.schema, settings=settings)
+
+
+def _place(args: Namespace) -> str:
+    """Which database, without secrets: as libpq sees it only after connecting, so only what is plainly there."""
+    found = _DATABASE.search(args.dsn or "")
+    name = next(filter(None, found.groups()), None) if found else os.environ.get("PGDATABASE")
+    return f"database {name!r}" if name else "the database"

@@ -96,3 +96,48 @@ def test_a_dsn_without_secrets_is_left_readable():
     assert secrets_of("") == []
     assert secrets_of("host=warehouse dbname=dwh user=me") == []
     assert secrets_of("postgresql://me@warehouse:5432/dwh") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["revoke", "dwh.sales"], "--reason"),  # for the record, so it is asked for
+        (["pause", "dwh.sales"], "--reason"),
+        (["set", "dwh.sales"], "--capacity"),
+        (["set", "dwh.sales", "--capacity", "0"], "--capacity"),
+        (["history", "--limit", "-1"], "--limit"),
+        (["list", "--output", "xml"], "invalid choice: 'xml'"),
+        (["show"], "NAME"),
+        (["list", "--", "true"], "lockprovider list runs no command"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_words_about_locks_that_make_no_sense_are_misuse(words, text, capsys, monkeypatch):
+    monkeypatch.setenv("LOCKPROVIDER_DSN", "host=127.0.0.1 port=1")
+    try:
+        code = main(words)
+    except SystemExit as end:
+        code = end.code
+    assert code == 64
+    assert text in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_lockprovider_has_the_verbs_of_airflow_locks():
+    from airflow_lockprovider.cli.definition import get_locks_cli_commands
+    from airflow_lockprovider.shell.locks import COMMANDS
+
+    (group,) = get_locks_cli_commands()
+    assert {command.name for command in group.subcommands} == COMMANDS.keys() - {"forget"}
+
+
+def test_table_columns_are_as_wide_as_their_widest_cell():
+    from airflow_lockprovider.shell.output import lines
+
+    rows = [{"lock": "a", "held": 3.0}, {"lock": "a long name", "held": None}]
+    assert list(lines(rows, ["lock", "held"], framed=True)) == [
+        "lock        | held",
+        "============+=====",
+        "a           | 3.0s",
+        "a long name | -",
+    ]
+    assert list(lines(rows, ["lock"], framed=False)) == ["lock", "a", "a long name"]
