@@ -93,6 +93,11 @@ def _exec(commands: argparse._SubParsersAction[Parser]) -> None:
     command.add_argument("--units", type=positive, default=1, help="units of the lock's capacity (default: 1)")
     command.add_argument("--capacity", type=positive, help="declared capacity of the lock (default: what it has)")
     command.add_argument("--shared", action="store_true", help="one of many readers; writers are kept out")
+    command.add_argument(
+        "--hold-at-least",
+        metavar="TIME",
+        help="keep the lock so long even if the command ends earlier (clocks that fire a little apart)",
+    )
     command.add_argument("--once-key", metavar="KEY", help="do not run again what has succeeded under this key")
     command.add_argument(
         "--once-exit", type=int, default=0, metavar="N", help="exit code when there was nothing to do (default: 0)"

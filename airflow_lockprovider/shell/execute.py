@@ -77,6 +77,7 @@ def _read(args: Namespace) -> tuple[Lock, float | None, float, LeaseSettings]:
         shared=args.shared,
         priority=args.priority,
         on_busy=args.on_busy,
+        hold_at_least=args.hold_at_least,
     )
     wait: float | None
     if args.wait is None:

@@ -139,6 +139,22 @@ def test_units_capacity_and_shared_are_passed_on(shell: Shell, engine: LeaseEngi
     reading.communicate("", timeout=20)
 
 
+def test_a_short_command_can_keep_the_lock_from_a_clock_that_is_a_little_late(shell: Shell, engine: LeaseEngine):
+    first = shell("exec", "x", "--hold-at-least", "1m", "--", "echo", "ran")
+    late = shell("exec", "x", "--on-busy", "skip", "--", "echo", "ran")
+    assert (first.returncode, first.stdout, first.stderr) == (0, "ran\n", "")
+    assert (late.returncode, late.stdout) == (0, "")
+    assert "skipped: lock 'x' is busy" in late.stderr
+
+
+def test_a_caller_without_stdin_is_served_too(shell: Shell):
+    told = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m airflow_lockprovider.shell exec x -- sh -c 'echo ran; exit 3' <&-"],
+        env=shell.environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (told.returncode, told.stdout, told.stderr) == (3, "ran\n", "")
+
+
 def test_history_knows_the_command_by_name_and_not_its_words(shell: Shell, sql: Sql):
     shell("exec", "x", "--", "echo", "hunter22")
     ((context,),) = sql.execute("select context from lockprovider.lease_event where event = 'granted'").fetchall()
