@@ -1,5 +1,7 @@
 -- The verbs: one call each, on a connection in autocommit mode. They are the interface for people who use SQL alone.
 -- No client can stop halfway: whoever holds a lock's row holds it for one call.
+-- Generic plans, by index whatever the statistics say: all is found by key, planning anew would take longer than
+-- running, and a plan made while the tables were empty must do when they are full.
 
 -- Make rows for locks that have none. Call it in a transaction of its own, before the first acquire.
 create function :"schema".declare(lock_names text[], capacity integer[] default null) returns void
@@ -30,7 +32,8 @@ create function :"schema".try_acquire(
     units integer[] default null, capacity integer[] default null, shared boolean[] default null,
     context jsonb default '{}', skip_after double precision default 10, hold_at_least double precision default 0
 ) returns setof :"schema".answer
-language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s'
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     queued bigint;
 begin
@@ -76,7 +79,8 @@ create function :"schema".enqueue(
     lock_names text[], owner_id text, owner text default null, units integer[] default null,
     capacity integer[] default null, shared boolean[] default null, priority integer default 0, context jsonb default '{}'
 ) returns table (ticket bigint, created_at timestamptz, waited double precision)
-language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s'
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     number bigint;
@@ -107,7 +111,8 @@ end $$;
 -- whether a try is worth it. try | wait | gone (consumed or withdrawn).
 create function :"schema".poll(session_id text, tickets bigint[], skip_after double precision default 10)
 returns table (ticket bigint, verdict text, "position" integer)
-language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s'
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
     perform :"schema"._precheck();
@@ -150,7 +155,8 @@ create function :"schema".reserve(
     ticket bigint, session_id text default null, handover_ttl double precision default 60,
     skip_after double precision default 10
 ) returns setof :"schema".answer
-language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s'
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     names text[];
     wanted_units integer[];
@@ -207,7 +213,8 @@ create function :"schema".confirm(
     ticket bigint, owner_id text, ttl double precision default 120, context jsonb default null,
     skip_after double precision default 10, hold_at_least double precision default 0
 ) returns setof :"schema".answer
-language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s'
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     names text[];
     wanted_units integer[];
@@ -322,7 +329,8 @@ end $$;
 create function :"schema".renew(lock_names text[], tokens bigint[], owner_ids text[], ttls double precision[])
 returns table (lock_name text, token bigint, outcome text, ttl double precision, remaining double precision,
                expires_at timestamptz, reason text)
-language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s'
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
     perform :"schema"._precheck();
@@ -372,7 +380,8 @@ end $$;
 -- Give back. Never waits for a guarded transaction. False: it was already gone. Before hold_until the units stay taken
 -- until then, though the lease is over for its owner.
 create function :"schema".release(lock_name text, token bigint, owner_id text) returns boolean
-language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s'
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     mine :"schema".lease;
 begin

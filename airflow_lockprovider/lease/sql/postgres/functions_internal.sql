@@ -220,7 +220,7 @@ $$;
 -- The locks with all that counts on them, as the answer of a verb that got nothing.
 create function :"schema"._busy(p_lock_names text[], p_ticket bigint, p_position integer)
 returns setof :"schema".answer
-language sql volatile as $$
+language sql stable as $$
     select 'busy', k.lock_name, l.token, l.owner_id, l.owner, l.units, l.shared, l.state, l.ttl,
            extract(epoch from l.expires_at - clock_timestamp())::double precision,
            l.created_at, l.expires_at, l.context, p_ticket, l.waited, p_position, k.paused
