@@ -49,7 +49,12 @@ def fits(transaction: Transaction, lock_name: str, units: int, shared: bool, *, 
     lock = transaction.locks.get(lock_name)
     if lock is None:
         return False
-    rows = [row for row in transaction.leases_of(lock_name) if not living_only or transaction.living(row)]
+    now = transaction.now
+    rows = [
+        row
+        for row in transaction.leases_of(lock_name)
+        if not living_only or transaction.living(row) or (row["hold_until"] or now) > now
+    ]
     if shared:
         return all(row["shared"] for row in rows)
     return not any(row["shared"] for row in rows) and sum(row["units"] for row in rows) + units <= lock["capacity"]

@@ -33,7 +33,7 @@ def wanted(lock_names: Sequence[str], units: Any = None, shared: Any = None, cap
     return sorted(result, key=lambda one: one.lock_name)
 
 
-def check(wants: Sequence[Wanted], owner_id: str, seconds: float) -> None:
+def check(wants: Sequence[Wanted], owner_id: str, seconds: float, hold_at_least: float | None = None) -> None:
     """Raises ConfigurationError for what can never work."""
     if not wants:
         raise ConfigurationError("no lock name was given")
@@ -51,6 +51,8 @@ def check(wants: Sequence[Wanted], owner_id: str, seconds: float) -> None:
         if one.capacity is not None and one.capacity < 1:
             raise ConfigurationError(f"units={one.capacity} must be at least 1")
     check_ttl(seconds)
+    if hold_at_least is not None and not 0 <= hold_at_least <= _YEAR:
+        raise ConfigurationError(f"hold_at_least={hold_at_least} must be at least zero seconds and at most a year")
 
 
 def check_ttl(seconds: float) -> None:

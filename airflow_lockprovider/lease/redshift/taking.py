@@ -46,7 +46,7 @@ def try_acquire(
 ) -> list[Row]:
     """Get the locks now, or learn who has them."""
     wants = wanted(lock_names, units, shared, capacity)
-    check(wants, owner_id, ttl)
+    check(wants, owner_id, ttl, hold_at_least)
 
     def decision(transaction: Transaction) -> list[Row]:
         transaction.load(lock_names)
@@ -138,7 +138,7 @@ def reserve(
         check(wants, request["owner_id"], handover_ttl)
         check_locks(transaction, wants)
         transaction.sweep(transaction.locks)
-        if mine := _reserved(transaction, ticket):
+        if mine := _whole_reservation(transaction, ticket, len(wants)):
             return [answer.granted(transaction, row) for row in mine]
         rows = admit(
             transaction,
@@ -218,11 +218,11 @@ def _confirm(
             and transaction.living(row)
         ]  # fmt: skip
         return [answer.granted(transaction, row) for row in mine] or answer.gone(ticket)
-    check(wants, owner_id, ttl)
+    check(wants, owner_id, ttl, hold_at_least)
     check_locks(transaction, wants)
     transaction.sweep(one.lock_name for one in wants)
     now = transaction.now
-    if mine := _reserved(transaction, ticket):
+    if mine := _whole_reservation(transaction, ticket, len(wants)):
         for lease in mine:
             lease.update(
                 state="held",
@@ -281,6 +281,17 @@ def _request(transaction: Transaction, ticket: int, also: Any = ()) -> tuple[lis
         (row for row in transaction.waiters if row["ticket"] == ticket), key=lambda row: str(row["lock_name"])
     )
     return [Wanted(row["lock_name"], row["units"], row["shared"]) for row in rows], rows[0] if rows else None
+
+
+def _whole_reservation(transaction: Transaction, ticket: int, size: int) -> list[Row]:
+    """The reservation of a ticket. It holds for all its locks or for none: what is left of one is dropped."""
+    living = _reserved(transaction, ticket)
+    if len(living) == size:
+        return living
+    for lease in [row for row in transaction.leases if row["ticket"] == ticket and row["state"] == "reserved"]:
+        transaction.end(lease, "expired", "lapsed")
+        transaction.remove(lease)
+    return []
 
 
 def _reserved(transaction: Transaction, ticket: int) -> list[Row]:

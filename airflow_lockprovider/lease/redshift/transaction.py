@@ -129,13 +129,17 @@ class Transaction:
                 lease["hold_until"] is None or lease["hold_until"] + MARGIN <= self.now
             ):
                 dead.append(lease)
-        missing = {row["lock_name"] for row in dead} - set(self.fences)
-        if missing and not self.draining:
-            raise FenceNeeded(missing)
+        # What was never more than a reservation has never passed a guard, so nothing can be open under it.
+        guarded = {row["lock_name"] for row in dead if row["start_by"] is None} - set(self.fences)
+        if guarded and not self.draining:
+            raise FenceNeeded(guarded)
         for lease in dead:
-            if lease["lock_name"] in self.fences:
-                self.run("remove_lease", lock_name=lease["lock_name"], token=lease["token"])
-                self.leases.remove(lease)
+            if lease["lock_name"] not in guarded or lease["start_by"] is not None:
+                self.remove(lease)
+
+    def remove(self, lease: Row) -> None:
+        self.run("remove_lease", lock_name=lease["lock_name"], token=lease["token"])
+        self.leases.remove(lease)
 
     def insert(self, lease: Row) -> None:
         """Write a new lease, and read it back: without keys, this is what says that we are alone."""
