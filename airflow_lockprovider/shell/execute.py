@@ -150,6 +150,7 @@ def _environment(lease: Lease) -> dict[str, str]:
     return {
         **os.environ,
         **{f"{prefix}_{name}": value for prefix in ("AIRFLOW", "LOCKPROVIDER") for name, value in told.items()},
+        "LOCKPROVIDER_LEASE_OWNER_ID": lease.owner_id,
         "LOCKPROVIDER_LEASE_GUARD": lease.guard,
     }
 

@@ -43,12 +43,13 @@ def test_stdin_stdout_and_stderr_pass_through_untouched(shell: Shell):
 
 def test_the_command_learns_name_token_and_guard(shell: Shell, engine: LeaseEngine):
     told = shell("exec", "dwh.o'x", "--", "sh", "-c", "env | grep LEASE | sort")
-    token = engine.history("dwh.o'x", 1)[0].token
+    token, owner_id = engine.history("dwh.o'x", 1)[0].token, engine.history("dwh.o'x", 1)[0].owner_id
     assert told.stdout.splitlines() == [
         "AIRFLOW_LEASE_NAME=dwh.o'x",
         f"AIRFLOW_LEASE_TOKEN={token}",
         f"LOCKPROVIDER_LEASE_GUARD=select lockprovider.guard('dwh.o''x', {token})",
         "LOCKPROVIDER_LEASE_NAME=dwh.o'x",
+        f"LOCKPROVIDER_LEASE_OWNER_ID={owner_id}",
         f"LOCKPROVIDER_LEASE_TOKEN={token}",
     ]
 

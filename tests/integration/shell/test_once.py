@@ -87,6 +87,28 @@ def test_nobody_is_let_in_between_the_check_and_the_record(engine: LeaseEngine, 
     assert engine.check_once(second, "k") is not None
 
 
+def test_work_and_record_can_be_one_guarded_transaction(engine: LeaseEngine, sql: Sql):
+    sql.execute("create table written (what text)")
+    lease = engine.try_acquire("x", "me")
+    assert lease
+    mark = "select lockprovider.mark_done('x', %s, 'me', 'k')"
+
+    def broken() -> None:
+        with engine.fenced(lease) as cursor:
+            cursor.execute("insert into written values ('half')")
+            cursor.execute(mark, (lease.token,))
+            raise RuntimeError("after the record")
+
+    with pytest.raises(RuntimeError):
+        broken()
+    assert engine.done("x", "k") is None
+    with engine.fenced(lease) as cursor:
+        cursor.execute("insert into written values ('whole')")
+        cursor.execute(mark, (lease.token,))
+    assert sql.execute("select what from written").fetchall() == [("whole",)]
+    assert engine.done("x", "k") == engine.mark_done(lease, "k")
+
+
 @pytest.mark.parametrize("request_", [{"shared": True}, {"capacity": 2}, {"capacity": 4, "units": 2}])
 def test_a_lease_that_lets_others_work_beside_it_is_refused(engine: LeaseEngine, request_: dict[str, Any]):
     lease = engine.try_acquire("x", **request_)
