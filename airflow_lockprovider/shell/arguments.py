@@ -55,6 +55,12 @@ def _database(command: argparse.ArgumentParser) -> None:
         "$PGPASSWORD and $PGPASSFILE are read",
     )
     group.add_argument(
+        "--dialect",
+        choices=("postgres", "redshift"),
+        default=os.environ.get("LOCKPROVIDER_DIALECT", "postgres"),
+        help="kind of database (default: $LOCKPROVIDER_DIALECT, else postgres)",
+    )
+    group.add_argument(
         "--schema",
         default=os.environ.get("LOCKPROVIDER_SCHEMA", "lockprovider"),
         help="schema of the lock tables (default: $LOCKPROVIDER_SCHEMA, else lockprovider)",

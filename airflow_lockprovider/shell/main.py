@@ -18,7 +18,7 @@ from airflow_lockprovider.shell.locks import COMMANDS
 from airflow_lockprovider.shell.output import print_rows
 from airflow_lockprovider.shell.voice import PROGRAM, Voice
 
-_DATABASE = re.compile(r"\bdbname\s*=\s*'?([^\s']+)|^postgres(?:ql)?://[^/?]*/([^/?\s]+)")
+_DATABASE = re.compile(r"\bdbname\s*=\s*'?([^\s']+)|^\w+://[^/?]*/([^/?\s]+)")
 _LIBPQ = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
 
 
@@ -66,7 +66,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _connect(args: Namespace, settings: LeaseSettings | None = None) -> LeaseEngine:
     if args.dsn is None and not any(os.environ.get(name) for name in _LIBPQ):
         raise ConfigurationError("no database was named: set LOCKPROVIDER_DSN (or PGHOST and friends), or give --dsn")
-    return connect(args.dsn or "", schema=args.schema, settings=settings)
+    return connect(args.dsn or "", args.dialect, schema=args.schema, settings=settings)
 
 
 def _place(args: Namespace) -> str:

@@ -148,6 +148,14 @@ def test_a_short_command_can_keep_the_lock_from_a_clock_that_is_a_little_late(sh
     assert "skipped: lock 'x' is busy" in late.stderr
 
 
+def test_the_dialect_is_passed_on(shell: Shell):
+    shell.environment["LOCKPROVIDER_DIALECT"] = "redshift"
+    # Its tables have another marker, so those of Postgres are none.
+    told = shell("exec", "x", "--", "true")
+    assert (told.returncode, told.stdout) == (69, "")
+    assert "redshift_version" in told.stderr
+
+
 def test_a_caller_without_stdin_is_served_too(shell: Shell):
     told = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m airflow_lockprovider.shell exec x -- sh -c 'echo ran; exit 3' <&-"],
