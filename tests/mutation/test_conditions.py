@@ -1,3 +1,231 @@
-"""Tests that the mutation test asked for: each holds a condition that no other test missed."""
+# ruff: noqa: PT012  (it is the end of a longer block that raises)
+"""Tests that the mutation test asked for: each holds a condition that no other test of the contract missed."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from airflow_lockprovider.lease import LeaseEngine, LeaseLost, Lock
+from tests.conformance.dialects import Dialect
+
+
+def _told(engine: LeaseEngine, *what: str) -> list[tuple[str, int | None]]:
+    return [(one.event, one.token) for one in reversed(engine.history("x", limit=1000)) if one.event in what]
+
+
+def _verdicts(engine: LeaseEngine, *tickets: Any) -> list[tuple[str, int]]:
+    views = {view.number: (view.verdict, view.position) for view in engine.poll("p", [one.number for one in tickets])}
+    return [views[one.number] for one in tickets]
+
+
+# Whose lease it is
+
+
+def test_a_release_needs_the_token_of_the_lease(engine: LeaseEngine) -> None:
+    lease = engine.try_acquire("x", "me")
+    assert not engine.release(replace(lease, token=lease.token - 1))
+    assert not engine.release(replace(lease, token=lease.token + 1))
+    assert [one.token for one in engine.leases("x")] == [lease.token]
+
+
+def test_a_release_gives_one_lease_back_and_not_all_of_its_owner(engine: LeaseEngine) -> None:
+    """Also not those on other locks."""
+    mine, other = engine.try_acquire("x", "me"), engine.try_acquire("y", "me")
+    assert engine.release(mine)
+    assert [one.token for one in engine.leases()] == [other.token]
+
+
+def test_a_renewal_prolongs_one_lease_and_no_other(engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 2)
+    mine, other = engine.try_acquire("x", "me", ttl=60), engine.try_acquire("x", "other", ttl=60)
+    engine.renew(mine, ttl=600)
+    ((_, _, untouched),) = [(o.lock_name, o.token, o.expires_at) for o in engine.leases("x") if o.token == other.token]
+    assert untouched == other.expires_at
+    assert engine.renew_many([replace(mine, token=mine.token + 999)])[0].outcome == "lost"
+
+
+def test_asking_again_does_not_give_the_lease_of_another_owner_or_of_another_lock(engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 3)
+    mine = engine.try_acquire("x", "me")
+    other = engine.try_acquire("x", "other")
+    assert other.token != mine.token
+    assert engine.try_acquire("y", "me").lock_name == "y"
+    assert engine.try_acquire("x", "me").token == mine.token
+    assert engine.try_acquire("x", "other").token == other.token
+
+
+def test_the_expiry_of_one_lease_ends_no_other(dialect: Dialect, engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 2)
+    late, living = engine.try_acquire("x", "late"), engine.try_acquire("x", "living")
+    elsewhere = engine.try_acquire("y", "elsewhere")
+    dialect.expire(late)
+    next_one = engine.try_acquire("x", "next")
+    assert {one.token for one in engine.leases()} == {living.token, next_one.token, elsewhere.token}
+    assert _told(engine, "expired") == [("expired", late.token)]
+
+
+def test_revoking_one_token_leaves_the_others_and_tells_of_no_other(engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 3)
+    leases = [engine.try_acquire("x") for _ in range(3)]
+    assert [one.token for one in engine.revoke("x", "ann", "test", token=leases[1].token)] == [leases[1].token]
+    assert [one.token for one in engine.leases("x")] == [leases[0].token, leases[2].token]
+
+
+def test_a_confirm_whose_answer_got_lost_is_for_its_owner_and_ticket_alone(engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 2)
+    mine, other = (engine.enqueue("x", owner_id=name) for name in ("me", "other"))
+    leases = [engine.confirm(mine.number, "me"), engine.confirm(other.number, "other")]
+    assert engine.confirm(mine.number, "me").token == leases[0].token
+    assert engine.confirm(other.number, "other").token == leases[1].token
+    assert engine.confirm(mine.number, "other") is None
+    assert engine.confirm(mine.number + 4711, "me") is None
+
+
+# What is over
+
+
+def test_a_lease_that_drains_is_over_for_every_verb(dialect: Dialect, engine: LeaseEngine) -> None:
+    """Released, with its guarded transaction still open: it counts, and that is all it does."""
+    lease = engine.try_acquire("x", "me")
+    others = dialect.engine()
+    with pytest.raises(LeaseLost):
+        with engine.fenced(lease):
+            assert others.release(lease)
+            assert not others.release(lease)
+            assert others.renew_many([lease])[0].outcome == "lost"
+            assert others.revoke("x", "ann", "test") == []
+            assert others.leases("x") == []
+            again = others.try_acquire("x", "me")
+            assert not again, "the same owner does not get it either"
+            dialect.expire(lease)
+            assert not others.try_acquire("x", "next")
+            others.clean_up()
+    assert _told(others, "released", "revoked", "expired") == [("released", lease.token)], "and it ended once"
+    assert others.try_acquire("x", "next").token > lease.token
+
+
+def test_what_has_expired_cannot_be_revoked(dialect: Dialect, engine: LeaseEngine) -> None:
+    lease = engine.try_acquire("x")
+    dialect.expire(lease)
+    assert engine.revoke("x", "ann", "test") == []
+    assert _told(engine, "revoked") == []
+
+
+def test_a_confirm_after_its_lease_is_over_gives_nothing(dialect: Dialect, engine: LeaseEngine) -> None:
+    for over in (engine.release, dialect.expire):
+        ticket = engine.enqueue("x", owner_id="me")
+        over(engine.confirm(ticket.number, "me"))  # type: ignore[arg-type]
+        assert engine.confirm(ticket.number, "me") is None
+
+
+def test_an_expired_lease_is_not_given_again_to_who_holds_half_of_what_it_asks_for(
+    dialect: Dialect, engine: LeaseEngine
+) -> None:
+    engine.set_capacity("x", 2)
+    first = engine.try_acquire("x", "me")
+    assert engine.try_acquire("x", "other")
+    dialect.expire(first)
+    assert engine.try_acquire("x", "me").token > first.token
+
+
+# The line
+
+
+def test_a_poll_counts_neither_the_dead_nor_what_can_never_be_granted(dialect: Dialect, engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 3)
+    _big, dead = (engine.enqueue("x", owner_id=name, units=units) for name, units in (("big", 3), ("dead", 1)))
+    last = engine.enqueue("x", owner_id="last")
+    assert _verdicts(engine, last) == [("wait", 2)]
+    engine.set_capacity("x", 2)
+    dialect.age_waiter(dead, engine.settings.skip_after + 1)
+    assert _verdicts(engine, last) == [("try", 0)]
+
+
+def test_a_poll_counts_only_writers_before_a_reader_and_only_living_ones(dialect: Dialect, engine: LeaseEngine) -> None:
+    reader, writer = engine.enqueue("x", owner_id="r", shared=True), engine.enqueue("x", owner_id="w")
+    last = engine.enqueue("x", owner_id="last", shared=True)
+    assert _verdicts(engine, reader, writer, last) == [("try", 0), ("wait", 1), ("wait", 1)]
+    dialect.age_waiter(writer, engine.settings.skip_after + 1)
+    assert _verdicts(engine, last) == [("try", 0)]
+
+
+def test_a_poll_counts_who_is_back_in_line_after_its_reservation_lapsed(dialect: Dialect, engine: LeaseEngine) -> None:
+    first, second = (engine.enqueue("x", owner_id=name) for name in ("first", "second"))
+    reserved = engine.reserve(first.number)
+    assert _verdicts(engine, second) == [("wait", 0)]
+    dialect.expire(reserved)
+    assert _verdicts(engine, second) == [("wait", 1)]
+
+
+def test_a_request_that_can_never_be_granted_keeps_no_newcomer_and_no_waiter_out(engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 3)
+    engine.enqueue("x", owner_id="big", units=3)
+    small = engine.enqueue("x", owner_id="small")
+    engine.set_capacity("x", 2)
+    assert engine.confirm(small.number, "small")
+    assert engine.try_acquire("x", "newcomer")
+
+
+def test_a_reader_in_line_keeps_a_writer_out_but_no_reader(engine: LeaseEngine) -> None:
+    engine.enqueue("x", owner_id="reader", shared=True)
+    busy = engine.try_acquire("x", "writer")
+    assert (bool(busy), busy.position) == (False, 1)
+    assert engine.try_acquire("x", "other reader", shared=True)
+
+
+def test_the_place_of_a_busy_answer_counts_who_is_really_before(engine: LeaseEngine) -> None:
+    engine.try_acquire("x", "holder")
+    for name, shared in (("w", False), ("r1", True), ("r2", True)):
+        engine.enqueue("x", owner_id=name, shared=shared)
+    assert engine.try_acquire("x", "another reader", shared=True).position == 1
+    assert engine.try_acquire("x", "another writer").position == 3
+
+
+def test_priority_goes_before_the_ticket_for_newcomers_in_line_too(engine: LeaseEngine) -> None:
+    low = engine.enqueue("x", owner_id="low", priority=0)
+    high = engine.enqueue("x", owner_id="high", priority=1)
+    assert _verdicts(engine, low, high) == [("wait", 1), ("try", 0)]
+    assert not engine.confirm(low.number, "low")
+    assert engine.confirm(high.number, "high")
+
+
+def test_one_line_has_nothing_to_do_with_another(engine: LeaseEngine) -> None:
+    engine.enqueue("y", owner_id="in another line")
+    engine.try_acquire("z", "holder of another lock")
+    engine.pause("z", "ann", "test")
+    assert engine.try_acquire("x", "me")
+    mine = engine.enqueue("y", owner_id="me")
+    assert _verdicts(engine, mine) == [("wait", 1)]
+    assert [one.owner_id for one in engine.queue("y")] == ["in another line", "me"]
+
+
+# Cleaning up
+
+
+def test_clean_up_touches_nothing_that_lives(dialect: Dialect, engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 2)
+    late, living = engine.try_acquire("x", "late"), engine.try_acquire("x", "living")
+    elsewhere = engine.try_acquire("y", "elsewhere")
+    ticket = engine.enqueue("y", owner_id="waiter")
+    engine.poll("p", [ticket.number])
+    dialect.expire(late)
+    assert engine.clean_up() == 1
+    assert engine.clean_up() == 0
+    assert {one.token for one in engine.leases()} == {living.token, elsewhere.token}
+    assert engine.queue("y")[0].alive, "its process is still known"
+
+
+# What is held at least as long
+
+
+def test_a_lease_that_is_held_at_least_keeps_others_out_after_its_release(engine: LeaseEngine) -> None:
+    lease = engine.try_acquire(Lock("x", hold_at_least=300), "me")
+    assert engine.release(lease)
+    assert not engine.try_acquire("x", "next")
+    assert engine.renew_many([lease])[0].outcome == "lost"
+    waiter = engine.enqueue("x", owner_id="waiter")
+    assert _verdicts(engine, waiter) == [("wait", 0)]
+    assert _told(engine, "released") == [("released", lease.token)]
