@@ -49,7 +49,7 @@ class Postgres:
         """Forget all locks: much faster than a new database per test."""
         self._connection.execute(
             "truncate lockprovider.lock, lockprovider.lease, lockprovider.waiter, lockprovider.worker_session,"
-            " lockprovider.lease_event; drop table if exists public.sales"
+            " lockprovider.lease_event, lockprovider.done; drop table if exists public.sales"
         )
 
     def expire(self, lease: Lease) -> None:
@@ -120,7 +120,7 @@ class Redshift(Postgres):
         # The fence tables stay: a lock that is new to the tables finds them.
         self._connection.execute(
             "truncate lockprovider.lock, lockprovider.lease, lockprovider.waiter, lockprovider.worker_session,"
-            " lockprovider.lease_event; drop table if exists public.sales"
+            " lockprovider.lease_event, lockprovider.done; drop table if exists public.sales"
         )
 
     def expire(self, lease: Lease) -> None:

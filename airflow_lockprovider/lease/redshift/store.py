@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from airflow_lockprovider.lease import driver
 from airflow_lockprovider.lease.errors import ConfigurationError, LeaseLost, StoreError
-from airflow_lockprovider.lease.redshift import keeping, looks, steering, taking
+from airflow_lockprovider.lease.redshift import keeping, looks, once, steering, taking
 from airflow_lockprovider.lease.redshift.answer import utc
 from airflow_lockprovider.lease.redshift.conflict import exists_already, is_conflict
 from airflow_lockprovider.lease.redshift.desk import TRIES, Desk
@@ -17,7 +17,7 @@ from airflow_lockprovider.lease.redshift.session import Row, Session
 from airflow_lockprovider.lease.redshift.transaction import naive
 from airflow_lockprovider.lease.store import CALL_LIMIT, Store
 
-_MODULES = (taking, keeping, steering, looks)
+_MODULES = (taking, keeping, steering, looks, once)
 
 
 class RedshiftStore(Store):
@@ -138,6 +138,7 @@ class RedshiftStore(Store):
             if found is None or number > found[0]:
                 self._script(session, script)
         self._script(session, self.sql.script("views.sql"))
+        session.run("forget_version", version=newest)
         session.run("record_version", version=newest, digest=self._digest)
         return True
 

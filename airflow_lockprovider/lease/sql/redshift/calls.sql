@@ -36,6 +36,9 @@ create table if not exists :"schema".redshift_version (version integer not null,
 -- name: make_fence
 create table if not exists :"schema".:fence (nothing integer)
 
+-- name: forget_version
+delete from :"schema".redshift_version where version = %(version)s
+
 -- name: record_version
 insert into :"schema".redshift_version (version, digest, applied_at) values (%(version)s, %(digest)s, getdate())
 
@@ -43,7 +46,7 @@ insert into :"schema".redshift_version (version, digest, applied_at) values (%(v
 drop view if exists :"schema".locks, :"schema".lock_queue, :"schema".lock_stats, :"schema".lock_owners
 
 -- name: installed
-select version, digest from :"schema".redshift_version order by version desc, applied_at desc limit 1
+select version, digest from :"schema".redshift_version order by version desc limit 1
 
 -- name: moment
 select getdate() as now, c.ticket, c.event, c.token from :"schema".counter c
@@ -201,3 +204,21 @@ where n.nspname = %(schema_name)s and c.relname = %(table_name)s
 
 -- name: terminate
 select pg_terminate_backend(%(pid)s)
+
+-- name: done_of
+select token, owner_id, owner, done_at from :"schema".done
+where lock_name = %(lock_name)s and once_key = %(once_key)s
+order by done_at limit 1
+
+-- name: new_done
+insert into :"schema".done (lock_name, once_key, token, owner_id, owner, done_at)
+values (%(lock_name)s, %(once_key)s, %(token)s, %(owner_id)s, %(owner)s, %(done_at)s)
+
+-- name: remove_done
+delete from :"schema".done where lock_name = %(lock_name)s and once_key = %(once_key)s
+
+-- name: count_done
+select count(*) as found from :"schema".done where done_at <= %(before)s
+
+-- name: prune_done
+delete from :"schema".done where done_at <= %(before)s

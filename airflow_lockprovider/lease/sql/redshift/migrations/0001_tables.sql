@@ -68,3 +68,11 @@ create table :"schema".counter (
     token  bigint not null
 );
 insert into :"schema".counter (ticket, event, token) values (0, 0, 0);
+create table :"schema".done (
+    lock_name varchar(800) not null,
+    once_key  varchar(2000) not null,
+    token     bigint not null,
+    owner_id  varchar(4000) not null,
+    owner     varchar(4000) not null,
+    done_at   timestamp not null
+);
