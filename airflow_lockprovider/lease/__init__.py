@@ -24,13 +24,14 @@ from airflow_lockprovider.lease.errors import (
 from airflow_lockprovider.lease.keeper import Keeper
 from airflow_lockprovider.lease.lease_set import LeaseSet
 from airflow_lockprovider.lease.lock import Lock
-from airflow_lockprovider.lease.model import Busy, Lease, Waiter
+from airflow_lockprovider.lease.model import Blocker, Busy, Lease, Waiter
 from airflow_lockprovider.lease.redshift import RedshiftStore
 from airflow_lockprovider.lease.redshift.connection import opener
 from airflow_lockprovider.lease.settings import LeaseSettings
 from airflow_lockprovider.lease.store import Store
 
 __all__ = [
+    "Blocker",
     "Busy",
     "ConfigurationError",
     "Keeper",

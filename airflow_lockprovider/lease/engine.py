@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 from airflow_lockprovider.lease import clock, driver
+from airflow_lockprovider.lease.blocking import explain
 from airflow_lockprovider.lease.duration import Duration, seconds
 from airflow_lockprovider.lease.errors import ConfigurationError, LeaseLost, LeaseWaitTimeout, StoreError
 from airflow_lockprovider.lease.interrupt import Interrupter
@@ -364,6 +365,59 @@ class LeaseEngine(OnceVerbs):
         return all(answers)
 
     @overload
+    def adopt(
+        self,
+        lock: str | Lock,
+        owner_id: str,
+        previous_owner_id: str,
+        *,
+        owner: str | None = None,
+        ttl: Duration | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Lease | Busy | None: ...
+    @overload
+    def adopt(
+        self,
+        lock: Locks,
+        owner_id: str,
+        previous_owner_id: str,
+        *,
+        owner: str | None = None,
+        ttl: Duration | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> LeaseSet | Busy | None: ...
+    def adopt(
+        self,
+        lock: str | Lock | Locks,
+        owner_id: str,
+        previous_owner_id: str,
+        *,
+        owner: str | None = None,
+        ttl: Duration | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Lease | LeaseSet | Busy | None:
+        """Take over the lease of an earlier attempt that is dead, at once and with a new token: a retry need not wait.
+
+        The old token dies in the same moment, so an attempt that was not dead after all writes nothing under a guard.
+        Busy: a guarded transaction of the old attempt is still open, or the lock is paused; the lock is kept for us for
+        the ttl, ask again. None: the earlier attempt has nothing (any more), so acquire as anybody else.
+        """
+        request = Request.of(lock)
+        sent = self.clock()
+        rows = self.store.call(
+            "adopt",
+            lock_names=request.names,
+            owner_id=owner_id,
+            previous_owner_id=previous_owner_id,
+            owner=owner or _this_process(),
+            ttl=self._ttl(request, ttl),
+            context=None if context is None else _json(context),
+        )
+        if rows[0]["outcome"] == "gone":
+            return None
+        return self._decision(rows, sent, request.several, request.label)
+
+    @overload
     def hold(
         self,
         lock: str | Lock,
@@ -430,6 +484,8 @@ class LeaseEngine(OnceVerbs):
     ) -> list[Lease]:
         """Take the lock away from all its owners (or from one token), recorded with person and reason.
 
+        A reservation goes together with its place in line, on all locks of its ticket: else it would be made anew at
+        once. What a lease was to be held at least ends too.
         ``terminate`` also ends the database sessions whose guarded transaction is still open.
         """
         sent = self.clock()
@@ -460,9 +516,13 @@ class LeaseEngine(OnceVerbs):
         return [self._lease(row, sent) for row in self.store.call("leases", lock_name=name, owner_id=owner_id)]
 
     def queue(self, name: str | None = None, *, owner_id: str | None = None) -> list[Waiter]:
-        """Who waits, in order."""
-        rows = self.store.call("queue", lock_name=name, owner_id=owner_id, skip_after=self.settings.skip_after)
-        return [Waiter(**row) for row in rows]
+        """Who waits, in order, and for what."""
+        # The whole line, also for one owner: older requests of others stand in its way.
+        rows = self.store.call("queue", lock_name=name, owner_id=None, skip_after=self.settings.skip_after)
+        if not any(owner_id in (None, row["owner_id"]) for row in rows):
+            return []
+        waiters = explain([Waiter(**row) for row in rows], self.store.call("holders", lock_name=name))
+        return [waiter for waiter in waiters if owner_id in (None, waiter.owner_id)]
 
     def last_event(self, name: str, owner_id: str) -> str | None:
         """What happened last to this owner on this lock: "released", "expired" …; None if it was never heard of."""

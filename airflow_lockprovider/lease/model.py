@@ -106,6 +106,21 @@ class TicketView:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocker:
+    """One thing that keeps a request waiting."""
+
+    kind: Literal["lease", "request", "pause", "capacity"]
+    """Somebody holds it (or still drains); an older request goes first; it is paused; there is not enough of it."""
+    what: str
+    """For people."""
+    token: int | None = None
+    ticket: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
 class Waiter:
     """A queued request and its place in line."""
 
@@ -123,6 +138,8 @@ class Waiter:
     """1 is the head of the line."""
     alive: bool
     """False: nobody has looked after this request for `skip_after` seconds, it is passed over."""
+    blocked_by: tuple[Blocker, ...] = ()
+    """What keeps it from being granted on this lock now. A request for several locks waits for all of them."""
 
 
 @dataclass(frozen=True, slots=True)

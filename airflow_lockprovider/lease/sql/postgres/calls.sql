@@ -52,6 +52,10 @@ select * from :"schema".renew(%(lock_names)s::text[], %(tokens)s::bigint[], %(ow
 -- name: release
 select :"schema".release(%(lock_name)s, %(token)s::bigint, %(owner_id)s)
 
+-- name: adopt
+select * from :"schema".adopt(
+    %(lock_names)s::text[], %(owner_id)s, %(previous_owner_id)s, %(owner)s, %(ttl)s::float8, %(context)s::jsonb)
+
 -- name: revoke
 select * from :"schema".revoke(%(lock_name)s, %(actor)s, %(reason)s, %(token)s::bigint, %(terminate)s::boolean)
 
@@ -94,6 +98,12 @@ from :"schema".lock_queue q
 where (%(lock_name)s::text is null or q.lock_name = %(lock_name)s)
   and (%(owner_id)s::text is null or q.owner_id = %(owner_id)s)
 order by q.lock_name, q."position"
+
+-- name: holders
+select h.lock_name, h.capacity, h.paused, h.note, h.token, h.owner_id, h.owner, h.units, h.shared, h.state
+from :"schema".locks h
+where case when %(lock_name)s::text is null then h.waiters > 0 else h.lock_name = %(lock_name)s end
+order by h.lock_name, h.token
 
 -- name: history
 select at, lock_name, token, owner_id, owner, event, waited, held, actor, reason

@@ -48,16 +48,16 @@ begin
         return;
     end if;
 
-    if (select count(*) from :"schema".lease l
+    if (select count(distinct l.lock_name) from :"schema".lease l
         where l.lock_name = any (lock_names) and l.owner_id = try_acquire.owner_id and l.state = 'held'
           -- the sweep leaves a row alone that is locked at this moment
           and l.expires_at > clock_timestamp()) = cardinality(lock_names)
     then
         return query
-            select a.* from :"schema".lease l, lateral :"schema"._granted(l) a
+            select distinct on (l.lock_name) a.* from :"schema".lease l, lateral :"schema"._granted(l) a
             where l.lock_name = any (lock_names) and l.owner_id = try_acquire.owner_id and l.state = 'held'
               and l.expires_at > clock_timestamp()
-            order by l.lock_name;
+            order by l.lock_name, l.token;
         return;
     end if;
 
@@ -366,7 +366,7 @@ begin
                     when l.token is not null then 'it expired at ' || l.expires_at
                     else coalesce((select 'it was ' || e.event || coalesce(' by ' || e.actor, '') || coalesce(': ' || e.reason, '')
                                    from :"schema".lease_event e
-                                   where e.lock_name = w.lock_name and e.token = w.token and e.event in ('released', 'revoked', 'expired', 'lapsed')
+                                   where e.lock_name = w.lock_name and e.token = w.token and e.event in ('released', 'revoked', 'expired', 'lapsed', 'adopted')
                                    order by e.event_id desc limit 1), 'no such lease')
                          || coalesce((select '; now held by ' || n.owner || ' (token ' || n.token || ')'
                                       from :"schema".lease n where n.lock_name = w.lock_name and n.token > w.token
@@ -418,7 +418,96 @@ begin
     return true;
 end $$;
 
--- Take away from everybody who holds it, or from one token; recorded with person and reason.
+-- A retry takes over the leases of an earlier attempt that is dead, with new tokens, before everybody in line. The old
+-- tokens die at once. busy: a guarded transaction is open under one of them; what drains is kept for the new owner for
+-- its ttl, ask again. gone: the earlier attempt does not hold all of these locks.
+create function :"schema".adopt(
+    lock_names text[], owner_id text, previous_owner_id text, owner text default null,
+    ttl double precision default 120, context jsonb default null
+) returns setof :"schema".answer
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+declare
+    ones integer[] := array_fill(1, array[cardinality(lock_names)]);
+    mine :"schema".lease;
+    names text[];
+    wanted_units integer[];
+    wanted_shared boolean[];
+    old_context jsonb;
+begin
+    perform :"schema"._precheck();
+    perform :"schema"._check_request(lock_names, adopt.owner_id, ones, adopt.ttl);
+    if coalesce(previous_owner_id, '') in ('', adopt.owner_id) then
+        raise exception 'previous_owner_id=% must name the earlier attempt, not this one', previous_owner_id
+            using errcode = 'LP001', hint = 'every attempt has an owner_id of its own';
+    end if;
+    perform :"schema"._open(lock_names, ones, null);
+
+    -- The answer to an earlier call was lost: it holds.
+    if (select count(distinct l.lock_name) from :"schema".lease l
+        where l.lock_name = any (lock_names) and l.owner_id = adopt.owner_id and l.state = 'held'
+          and l.expires_at > clock_timestamp()) = cardinality(lock_names)
+    then
+        return query
+            select distinct on (l.lock_name) a.* from :"schema".lease l, lateral :"schema"._granted(l) a
+            where l.lock_name = any (lock_names) and l.owner_id = adopt.owner_id and l.state = 'held'
+              and l.expires_at > clock_timestamp()
+            order by l.lock_name, l.token;
+        return;
+    end if;
+
+    -- What the earlier attempt holds, and what was taken from it by an earlier call of ours and drains.
+    select array_agg(l.lock_name order by l.lock_name) into names
+    from :"schema".lease l
+    where l.lock_name = any (lock_names)
+      and ((l.owner_id = previous_owner_id and l.state = 'held' and l.expires_at > clock_timestamp())
+           or (l.owner_id = adopt.owner_id and l.state = 'released' and exists (
+               select 1 from :"schema".lease_event e
+               where e.lock_name = l.lock_name and e.token = l.token and e.event = 'adopted')));
+    if coalesce(cardinality(names), 0) <> cardinality(lock_names) then
+        return next :"schema"._gone(null);
+        return;
+    end if;
+    if exists (select 1 from :"schema".lock k where k.lock_name = any (lock_names) and k.paused) then
+        return query select * from :"schema"._busy(lock_names, null, 0);
+        return;
+    end if;
+
+    for mine in
+        select * from :"schema".lease l
+        where l.lock_name = any (lock_names) and l.owner_id = previous_owner_id and l.state = 'held'
+        order by l.lock_name for no key update
+    loop
+        perform :"schema"._log('adopted', mine, extract(epoch from clock_timestamp() - mine.created_at),
+                               coalesce(adopt.owner, adopt.owner_id));
+        update :"schema".lease l
+        set state = 'released', owner_id = adopt.owner_id, hold_until = clock_timestamp() + make_interval(secs => adopt.ttl)
+        where l.lock_name = mine.lock_name and l.token = mine.token;
+    end loop;
+
+    names := null;
+    for mine in
+        select * from :"schema".lease l
+        where l.lock_name = any (lock_names) and l.owner_id = adopt.owner_id and l.state = 'released'
+        order by l.lock_name for update skip locked
+    loop
+        names := names || mine.lock_name;
+        wanted_units := wanted_units || mine.units;
+        wanted_shared := wanted_shared || mine.shared;
+        old_context := mine.context;
+    end loop;
+    if coalesce(cardinality(names), 0) <> cardinality(lock_names) then
+        return query select * from :"schema"._busy(lock_names, null, 0);
+        return;
+    end if;
+    delete from :"schema".lease l
+    where l.lock_name = any (names) and l.owner_id = adopt.owner_id and l.state = 'released';
+    return query select * from :"schema"._grant(
+        names, adopt.owner_id, coalesce(adopt.owner, adopt.owner_id), wanted_units, wanted_shared, null, null, 'held',
+        adopt.ttl, 0, null, coalesce(adopt.context, old_context));
+end $$;
+
+-- Take away from everybody who holds it, or from one token; recorded with person and reason. A reservation goes with its
+-- place in line, on all locks of its ticket: else it would be made anew at once. hold_at_least ends, too.
 -- terminate: also end the sessions whose guarded transaction is still open.
 create function :"schema".revoke(
     lock_name text, actor text, reason text, token bigint default null, terminate boolean default false
@@ -426,26 +515,49 @@ create function :"schema".revoke(
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
 declare
     mine :"schema".lease;
+    sibling :"schema".lease;
+    place text;
 begin
     perform :"schema"._precheck();
     if coalesce(btrim(actor), '') = '' or coalesce(btrim(reason), '') = '' then
         raise exception 'revoke needs who and why' using errcode = 'LP001', hint = 'give actor and reason';
     end if;
+    -- No ticket that has to do with this lock can be reserved, confirmed or withdrawn meanwhile.
+    perform 1 from :"schema".lock k where k.lock_name = revoke.lock_name for update;
     for mine in
-        -- In order: two people who revoke the same leases must not wait for each other.
-        with living as (
-            select l.lock_name, l.token from :"schema".lease l
-            where l.lock_name = revoke.lock_name and (revoke.token is null or l.token = revoke.token)
-              and l.state in ('held', 'reserved') and l.expires_at > clock_timestamp()
-            order by l.token for no key update
-        )
-        update :"schema".lease l set state = 'revoked'
-        from living v where l.lock_name = v.lock_name and l.token = v.token
+        update :"schema".lease l set state = 'revoked', hold_until = null
+        where l.lock_name = revoke.lock_name and (revoke.token is null or l.token = revoke.token)
+          and l.state in ('held', 'reserved') and l.expires_at > clock_timestamp()
         returning l.*
     loop
         perform :"schema"._log('revoked', mine, extract(epoch from clock_timestamp() - mine.created_at), actor, reason);
         return next :"schema"._granted(mine);
+        continue when mine.start_by is null;  -- held, not reserved: its ticket is used up
+        for place in
+            delete from :"schema".waiter w where w.ticket = mine.ticket returning w.lock_name
+        loop
+            continue when place = revoke.lock_name;
+            for sibling in
+                with rest as (
+                    select l.lock_name, l.token from :"schema".lease l
+                    where l.lock_name = place and l.ticket = mine.ticket and l.state = 'reserved'
+                    for no key update skip locked
+                )
+                update :"schema".lease l set state = 'revoked'
+                from rest r where l.lock_name = r.lock_name and l.token = r.token
+                returning l.*
+            loop
+                perform :"schema"._log('revoked', sibling, extract(epoch from clock_timestamp() - sibling.created_at), actor, reason);
+                return next :"schema"._granted(sibling);
+                perform :"schema"._remove_dead(place);
+            end loop;
+            perform :"schema"._wake(place);
+        end loop;
     end loop;
+    -- What is over already, but was to be held at least for a while.
+    update :"schema".lease l set hold_until = null
+    where l.lock_name = revoke.lock_name and (revoke.token is null or l.token = revoke.token)
+      and l.state not in ('held', 'reserved') and l.hold_until is not null;
     if terminate then
         begin
             perform pg_terminate_backend(pid)

@@ -35,7 +35,7 @@ begin
                 from pg_catalog.pg_proc p
                 where p.pronamespace = (select n.oid from pg_catalog.pg_namespace n where n.nspname = :'schema')
                   and p.proname in ('declare', 'try_acquire', 'enqueue', 'poll', 'reserve', 'confirm', 'withdraw', 'renew',
-                                    'release', 'clean_up', 'guard_pids', 'mark_done'));
+                                    'release', 'adopt', 'clean_up', 'guard_pids', 'mark_done'));
         end if;
         if kind = 'admin' then
             execute (
