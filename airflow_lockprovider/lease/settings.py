@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from airflow_lockprovider.lease.errors import ConfigurationError
 
+_YEAR = 366 * 86400.0
+
 
 @dataclass(frozen=True, slots=True)
 class LeaseSettings:
@@ -30,12 +32,15 @@ class LeaseSettings:
     """Share of the ttl before its end at which the keeper gives up: the work must stop before others may start."""
 
     def __post_init__(self) -> None:
-        for name in ("ttl", "handover_ttl", "skip_after", "prune_after", "poll_interval"):
-            if not getattr(self, name) > 0:
-                raise ConfigurationError(f"{name}={getattr(self, name)!r} must be above zero seconds")
+        for name in ("ttl", "handover_ttl", "skip_after", "prune_after", "poll_interval", "renew_every"):
+            value = getattr(self, name)
+            if value is None and name == "renew_every":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _YEAR:
+                raise ConfigurationError(f"{name}={value!r} must be above zero seconds and below a year")
         if self.listen not in (True, False):
             raise ConfigurationError(f"listen={self.listen!r} must be True or False")
-        if not 0 < self.safety_margin < 0.5:
+        if not isinstance(self.safety_margin, int | float) or not 0 < self.safety_margin < 0.5:
             raise ConfigurationError(
                 f"safety_margin={self.safety_margin!r} must be between 0 and 0.5 (a share of the ttl)"
             )
@@ -55,8 +60,6 @@ class LeaseSettings:
         RenewDeadline < LeaseDuration). Raises ConfigurationError when ``renew_every`` breaks it.
         """
         period = ttl / 4 if self.renew_every is None else self.renew_every
-        if period <= 0:
-            raise ConfigurationError(f"renew_every={period:g} must be above zero seconds")
         if period * 1.2 >= self.give_up_after(ttl):
             raise ConfigurationError(
                 f"ttl={ttl:g} must be well above the renewal period of {period:g} s "
