@@ -56,7 +56,36 @@ def admit(
         or not all(fits(transaction, one.lock_name, one.units, one.shared) for one in wants)
     ):
         return answer.busy(transaction, names, ticket, position)
+    return grant(
+        transaction,
+        wants,
+        owner_id=owner_id,
+        owner=owner,
+        context=context,
+        state=state,
+        seconds=seconds,
+        ticket=ticket,
+        requested_at=requested_at,
+        session_id=session_id,
+        hold_at_least=hold_at_least,
+    )
 
+
+def grant(
+    transaction: Transaction,
+    wants: Sequence[Wanted],
+    *,
+    owner_id: str,
+    owner: str,
+    context: str,
+    state: str,
+    seconds: float,
+    ticket: int | None = None,
+    requested_at: datetime | None = None,
+    session_id: str | None = None,
+    hold_at_least: float | None = None,
+) -> list[Row]:
+    """Grant without asking: the caller has decided."""
     now = transaction.now
     rows = []
     for one in wants:

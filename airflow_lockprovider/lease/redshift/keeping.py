@@ -74,14 +74,23 @@ def revoke(
 
     def decision(transaction: Transaction) -> list[Row]:
         transaction.load([lock_name])
+        meant = [row for row in transaction.leases if token in (None, row["token"])]
+        # A reservation goes with its place in line, on all locks of its ticket: else it would be made anew at once.
+        tickets = [row["ticket"] for row in meant if row["state"] == "reserved" and transaction.living(row)]
+        if tickets:
+            places = transaction.run("names_of_tickets", tickets=tickets)
+            transaction.load({lock_name, *(row["lock_name"] for row in places)})
         rows = []
         for lease in transaction.leases:
-            if token in (None, lease["token"]) and transaction.living(lease):
-                reserved = lease["state"] == "reserved"
+            sibling = lease["state"] == "reserved" and lease["ticket"] in tickets
+            if not sibling and (lease["lock_name"] != lock_name or token not in (None, lease["token"])):
+                continue
+            transaction.end_hold(lease)
+            if transaction.living(lease):
                 transaction.end(lease, "revoked", "revoked", actor=actor, reason=reason)
-                if reserved and lease["ticket"] is not None:
-                    transaction.run("remove_waiter", ticket=lease["ticket"])
                 rows.append(answer.granted(transaction, lease))
+        for ticket in tickets:
+            transaction.run("remove_waiter", ticket=ticket)
         return rows
 
     rows = desk.decide(decision)

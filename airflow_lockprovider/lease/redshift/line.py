@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from airflow_lockprovider.lease.redshift.session import Row
-from airflow_lockprovider.lease.redshift.transaction import Transaction
+from airflow_lockprovider.lease.redshift.transaction import LIVING, Transaction
 
 
 def seen_at(waiter: Row) -> datetime:
@@ -49,11 +49,10 @@ def fits(transaction: Transaction, lock_name: str, units: int, shared: bool, *, 
     lock = transaction.locks.get(lock_name)
     if lock is None:
         return False
-    now = transaction.now
     rows = [
         row
         for row in transaction.leases_of(lock_name)
-        if not living_only or transaction.living(row) or (row["hold_until"] or now) > now
+        if not living_only or transaction.living(row) or (row["state"] not in LIVING and transaction.kept(row))
     ]
     if shared:
         return all(row["shared"] for row in rows)

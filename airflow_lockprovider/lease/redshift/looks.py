@@ -70,7 +70,9 @@ def holders(desk: Desk, *, lock_name: str | None = None) -> list[Row]:
         about = ("token", "owner_id", "owner", "units", "shared", "state")
         for name in sorted(transaction.locks):
             lock = {column: transaction.locks[name][column] for column in ("lock_name", "capacity", "paused", "note")}
-            there = transaction.leases_of(name) or [dict.fromkeys(about)]
+            # What is over stays in the table until a grant removes it; whether it drains, only that grant finds out.
+            counting = [row for row in transaction.leases_of(name) if transaction.living(row) or transaction.kept(row)]
+            there = counting or [dict.fromkeys(about)]
             rows += [{**lock, **{column: row[column] for column in about}} for row in there]
         return rows
 

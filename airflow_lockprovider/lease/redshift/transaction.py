@@ -125,9 +125,7 @@ class Transaction:
         for lease in [row for name in lock_names for row in self.leases_of(name)]:
             if lease["state"] in LIVING and lease["expires_at"] + MARGIN <= self.now:
                 self.end(lease, "expired", "expired" if lease["start_by"] is None else "lapsed")
-            if lease["state"] not in LIVING and (
-                lease["hold_until"] is None or lease["hold_until"] + MARGIN <= self.now
-            ):
+            if lease["state"] not in LIVING and not self.kept(lease):
                 dead.append(lease)
         # What was never more than a reservation has never passed a guard, so nothing can be open under it.
         guarded = {row["lock_name"] for row in dead if row["start_by"] is None} - set(self.fences)
@@ -136,6 +134,22 @@ class Transaction:
         for lease in dead:
             if lease["lock_name"] not in guarded or lease["start_by"] is not None:
                 self.remove(lease)
+
+    def take(self, lease: Row) -> None:
+        """Let the lease be over, and keep its units for another owner as long as `hold_until` says."""
+        lease["state"] = "released"
+        names = ("lock_name", "token", "owner_id", "hold_until")
+        self.run("lease_taken", **{name: lease[name] for name in names})
+
+    def end_hold(self, lease: Row) -> None:
+        """What was to be held at least for a while ends now."""
+        if lease["hold_until"] is not None:
+            lease["hold_until"] = None
+            self.run("hold_ended", lock_name=lease["lock_name"], token=lease["token"])
+
+    def kept(self, lease: Row) -> bool:
+        """Whether its units stay taken although it is over."""
+        return lease["hold_until"] is not None and lease["hold_until"] + MARGIN > self.now
 
     def remove(self, lease: Row) -> None:
         self.run("remove_lease", lock_name=lease["lock_name"], token=lease["token"])

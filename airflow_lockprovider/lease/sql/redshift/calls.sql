@@ -126,6 +126,13 @@ select token, owner_id, units, shared from :"schema".lease where lock_name = %(l
 -- name: lease_state
 update :"schema".lease set state = %(state)s where lock_name = %(lock_name)s and token = %(token)s
 
+-- name: lease_taken
+update :"schema".lease set state = 'released', owner_id = %(owner_id)s, hold_until = %(hold_until)s
+where lock_name = %(lock_name)s and token = %(token)s
+
+-- name: hold_ended
+update :"schema".lease set hold_until = null where lock_name = %(lock_name)s and token = %(token)s
+
 -- name: lease_held
 update :"schema".lease
 set state = 'held', ttl = %(ttl)s, renewed_at = %(renewed_at)s, start_by = null, expires_at = %(expires_at)s,
