@@ -86,7 +86,7 @@ def test_of_fifty_starts_one_runs_and_nobody_fails(shell: Shell, engine: LeaseEn
     ran = tmp_path / "ran"
     words = ("exec", "load", "--once-key", "k", "--wait", "5m", "--", "sh", "-c", f"echo ran >> {ran}")
     many = [shell.start(*words) for _ in range(50)]
-    told = [process.communicate(timeout=120) for process in many]
+    told = [process.communicate(timeout=280) for process in many]
     assert [process.returncode for process in many] == [0] * 50, told
     assert ran.read_text() == "ran\n"
     assert engine.leases() == []
