@@ -31,6 +31,13 @@ begin
             still_held.lock_name, still_held.token
             using errcode = 'LP409', hint = 'the transaction must not commit: stop this work and acquire the lock again';
     end if;
+    -- REPEATABLE READ and SERIALIZABLE show the lease as it was when the transaction began: a renewal, and an end, since
+    -- then are unseen. Once guarded, that its row is still there is what counts: nothing was granted on it meanwhile.
+    if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+        and pg_backend_pid() in (select :"schema".guard_pids(still_held.lock_name, still_held.token))
+    then
+        return;
+    end if;
     if mine.state <> 'held' or mine.expires_at <= clock_timestamp() then
         raise exception 'lease on "%" with token % is not held any more: it is %', still_held.lock_name, still_held.token,
             case when mine.state = 'held' then 'expired since ' || mine.expires_at else mine.state end
