@@ -7,7 +7,7 @@ from typing import Any
 from airflow_lockprovider.lease.model import Lease, LeaseEvent, Waiter
 
 LEASE_COLUMNS = ("lock", "owner", "token", "state", "held_for", "expires_in", "waiters")
-WAITER_COLUMNS = ("lock", "position", "owner", "ticket", "waiting_for", "alive")
+WAITER_COLUMNS = ("lock", "position", "owner", "ticket", "waiting_for", "alive", "blocked_by")
 EVENT_COLUMNS = ("at", "lock", "event", "token", "owner", "waited", "held", "by", "reason")
 
 
@@ -45,6 +45,7 @@ def waiter_row(waiter: Waiter) -> dict[str, Any]:
         "waiting_for": waiter.waited,
         "created_at": waiter.created_at,
         "alive": waiter.alive,
+        "blocked_by": "; ".join(map(str, waiter.blocked_by)),
     }
 
 

@@ -99,6 +99,8 @@ def test_list_is_a_table_for_people_and_json_for_programs(busy: Any, cli: Cli):
 def test_queue_and_history(busy: Any, cli: Cli):
     rows = cli("queue", "--lock", "dwh.sales", "-o", "json").json
     assert [(row["position"], row["owner"]) for row in rows] == [(1, "pod-2:7"), (2, "pod-3:7")]
+    assert rows[0]["blocked_by"] == f"lease: pod-1:7 (token {busy.token}, held)"
+    assert rows[1]["blocked_by"].endswith("; request: pod-2:7 (ticket 1)")
     assert [row["lock"] for row in cli("history", "--limit", "1", "-o", "json").json] == ["dwh.orders"]
 
 
