@@ -62,8 +62,7 @@ def execute(args: Namespace, connect: Connect, voice: Voice) -> int:
             # A signal may come up between the grant and our knowing of it.
             _give_back_all(engine, owner_id, voice)
             if isinstance(error, Stopped):
-                voice.say(f"not started: ended by {signal.Signals(error.number).name}")
-                return exit_codes.SIGNALLED + error.number
+                return _stopped(error, voice)
             raise
         return _run(args, engine, lease, grace, signals, voice)
 
@@ -106,14 +105,16 @@ def _acquire(engine: LeaseEngine, lock: Lock, wait: float | None, owner_id: str,
 
 
 def _run(args: Namespace, engine: LeaseEngine, lease: Lease, grace: float, signals: Signals, voice: Voice) -> int:
-    engine.close()  # a connection that would lie idle while the command runs
     lost: str | None = None
     try:
+        engine.close()  # a connection that would lie idle while the command runs
         with Supervision(args.words, _environment(lease), engine, lease, grace, signals, voice) as supervision:
             code = supervision.wait()
             if code == 0 and args.once_key is not None and not supervision.loss:
                 _record(engine, supervision, args.once_key)
         lost = supervision.loss
+    except Stopped as error:  # a moment before the command
+        code = _stopped(error, voice)
     except CommandError as error:
         voice.say(str(error))
         code = exit_codes.NOT_FOUND if error.errno == ENOENT else exit_codes.CANNOT_EXECUTE
@@ -131,6 +132,11 @@ def _run(args: Namespace, engine: LeaseEngine, lease: Lease, grace: float, signa
         voice.say(f"{lost or gone}; the command's result does not count")
         return exit_codes.LOST
     return code
+
+
+def _stopped(error: Stopped, voice: Voice) -> int:
+    voice.say(f"not started: ended by {signal.Signals(error.number).name}")
+    return exit_codes.SIGNALLED + error.number
 
 
 def _record(engine: LeaseEngine, supervision: Supervision, key: str) -> None:

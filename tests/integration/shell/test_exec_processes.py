@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from airflow_lockprovider.lease import LeaseEngine
+from airflow_lockprovider.shell.main import main
 from tests.integration.shell.conftest import Shell, lives, until
 
 TRAPPING = """
@@ -80,6 +81,22 @@ def test_a_signal_while_waiting_leaves_the_line(shell: Shell, engine: LeaseEngin
     assert err == "lockprovider: not started: ended by SIGTERM\n"
     assert engine.queue("x") == []
     assert [lease.owner for lease in engine.leases("x")] == ["me"]
+
+
+def test_a_signal_between_the_grant_and_the_command_gives_the_lock_back(
+    engine: LeaseEngine, database: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("LOCKPROVIDER_DSN", database)
+    close = LeaseEngine.close
+
+    def signalled(self: LeaseEngine) -> None:  # what comes first after the grant
+        monkeypatch.setattr(LeaseEngine, "close", close)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(LeaseEngine, "close", signalled)
+    assert main(["exec", "x", "--", "echo", "ran"]) == 143
+    assert capfd.readouterr() == ("", "lockprovider: not started: ended by SIGTERM\n")
+    assert [event.event for event in engine.history("x")] == ["released", "granted"]
 
 
 def test_a_stopped_command_keeps_its_lease_and_goes_on(shell: Shell, engine: LeaseEngine):
