@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
+_FIRST_LOOK = 0.01
+"""Seconds from drawing a ticket to the second look; the pauses double up to poll_interval."""
 _WAIT = float(60)
 """Default wait_timeout in seconds. An object of its own: a caller's 60 is asked for, this one yields to the Lock's."""
 
@@ -159,6 +161,7 @@ class LeaseEngine(OnceVerbs):
             raise LeaseWaitTimeout(str(first), lock_name=request.label)
 
         ticket = self._enqueue(request, owner_id, asking)
+        drawn = self.clock()
         listener = self.listener()
         try:
             while True:
@@ -177,18 +180,17 @@ class LeaseEngine(OnceVerbs):
                         f"wait_timeout={wait_timeout}: {reason}",
                         lock_name=request.label,
                     )
-                self._pause(listener, min(self.settings.poll_interval, left), request.names)
+                pause = min(self.settings.poll_interval, left)
+                if listener.enabled:
+                    # Looks often at first: who gave back just before our ticket was there has told nobody.
+                    listener.wait(min(pause, max(_FIRST_LOOK, self.clock() - drawn)), request.names)
+                else:
+                    self._sleep(pause)
         except BaseException:
             self._leave(request, ticket)
             raise
         finally:
             listener.close()
-
-    def _pause(self, listener: Listener, seconds: float, names: list[str]) -> None:
-        if listener.enabled:
-            listener.wait(seconds, names)
-        else:
-            self._sleep(seconds)
 
     def enqueue(self, lock: str | Lock | Locks, *, owner_id: str, **asking: Unpack[Asking]) -> Ticket:
         """Take a place in line. The same ``owner_id`` asking again gets the same ticket."""

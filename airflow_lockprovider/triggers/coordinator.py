@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar, TypeVar
 
@@ -44,6 +44,7 @@ class Waiting:
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Lease | LeaseSet | None]
     """The reservation; None when the ticket is no more; ConfigurationError when it can never be granted."""
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass(eq=False)
@@ -188,7 +189,9 @@ class Coordinator:
                 self._listener = self._hook.listener()
         self._listener.start()
         views = self._hook.poll(self.session_id, list(waiting))
-        pause = self._hook.settings.poll_interval
+        # Looks often at first: who gave back just before a ticket was there has told nobody.
+        youngest = min((time.monotonic() - entry.since for entry in waiting.values()), default=0.0)
+        pause = min(self._hook.settings.poll_interval, max(_GAP, youngest))
         for view in sorted(views, key=lambda view: view.number):
             entry = waiting[view.number]
             if view.verdict == "gone":

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 
 from airflow_lockprovider.lease import LeaseEngine
+from airflow_lockprovider.lease.clock import boottime
 from tests.conformance.dialects import Dialect
 
 LONG = 8.0
@@ -38,6 +40,13 @@ def _until(condition: Callable[[], object]) -> None:
     pytest.fail("it did not come to pass")
 
 
+def _resting(dialect: Dialect) -> LeaseEngine:
+    """An engine that has long given up to look often: its clock runs a thousand times as fast."""
+    engine = dialect.engine(poll_interval=LONG)
+    engine.clock = lambda: boottime() * 1000
+    return engine
+
+
 def _change(engine: LeaseEngine, how: str, held: Any) -> None:
     match how:
         case "release":
@@ -59,8 +68,7 @@ def test_a_waiter_is_woken_by_whatever_may_let_it_in(
     held = engine.try_acquire("x")
     if how == "resume":
         engine.pause("x", by="ann", reason="test")
-    waiting = dialect.engine(poll_interval=LONG)
-    answer = apart(waiting.acquire, "x")
+    answer = apart(_resting(dialect).acquire, "x", None)
     _until(lambda: engine.queue("x"))
     time.sleep(0.2)  # it has looked, and rests now
     sent = time.monotonic()
@@ -75,7 +83,7 @@ def test_the_next_in_line_is_woken_when_there_is_room_for_both(
 ) -> None:
     engine.set_capacity("x", 2)
     held = engine.try_acquire("x", units=2)
-    one, two = (apart(dialect.engine(poll_interval=LONG).acquire, "x") for _ in range(2))
+    one, two = (apart(_resting(dialect).acquire, "x", None) for _ in range(2))
     _until(lambda: len(engine.queue("x")) == 2)
     time.sleep(0.2)  # both have looked, and rest now
     sent = time.monotonic()
@@ -147,14 +155,32 @@ def test_a_connection_that_breaks_while_waiting_is_replaced(
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
 def test_both_drivers_hear(dialect: Any, engine: LeaseEngine, apart: Callable[..., Future[Any]], driver: str) -> None:
     module = pytest.importorskip(driver)
-    waiting = dialect.engine(poll_interval=LONG)
+    waiting = _resting(dialect)
     waiting.store._connect = lambda: module.connect(dialect.dsn)
     held = engine.try_acquire("x")
-    answer = apart(waiting.acquire, "x")
+    answer = apart(waiting.acquire, "x", None)
     _until(lambda: engine.queue("x"))
     time.sleep(0.2)  # it has looked, and rests now
     sent = time.monotonic()
     engine.release(held)
+    assert answer.result(LONG)
+    assert time.monotonic() - sent < LONG / 2
+
+
+@pytest.mark.usefixtures("_listens")
+def test_a_release_that_saw_no_waiter_is_noticed_long_before_the_poll(
+    dialect: Any, engine: LeaseEngine, apart: Callable[..., Future[Any]]
+) -> None:
+    """It was under way when the ticket was drawn: it told nobody, and its end was not to be seen yet."""
+    held = engine.try_acquire("x")
+    with psycopg.connect(dialect.dsn) as releasing:
+        releasing.execute("select lockprovider.release(%s, %s, %s)", ("x", held.token, held.owner_id))
+        answer = apart(dialect.engine(poll_interval=LONG).acquire, "x")
+        _until(lambda: engine.queue("x"))
+        time.sleep(0.1)  # it has looked: busy
+        assert not answer.done()
+        sent = time.monotonic()
+        releasing.commit()
     assert answer.result(LONG)
     assert time.monotonic() - sent < LONG / 2
 

@@ -176,3 +176,44 @@ def test_the_body_may_stop_the_keeper_from_the_callback() -> None:
     keeper.start()
     assert ended.wait(SOON)
     keeper.stop()
+
+
+def test_danger_is_told_once_before_the_loss_and_again_after_a_renewal() -> None:
+    told: list[float] = []
+    fails = _raise(StoreUnavailable("gone"))
+    works = threading.Event()
+
+    def answer(lease: Lease) -> Renewal:
+        return engine.renewed(lease) if works.is_set() else fails(lease)
+
+    engine, loss = FakeEngine(answer), Loss()
+    warned = threading.Semaphore(0)
+
+    def on_danger(left: float) -> None:
+        told.append(left)
+        warned.release()
+        raise ZeroDivisionError("what it raises is not the keeper's business")
+
+    with Keeper(engine, a_lease(), loss, on_danger) as keeper:  # type: ignore[arg-type]
+        assert not warned.acquire(timeout=0.05), "more than half of the ttl is left"
+        engine.now += 0.06
+        assert warned.acquire(timeout=SOON)
+        assert not warned.acquire(timeout=0.05), "once"
+        works.set()
+        renewed = engine.asked
+        for _ in range(1000):
+            if engine.asked > renewed + 1 and keeper.lease.trusted_until > 1000.15:
+                break
+            loss.came.wait(0.01)
+        works.clear()
+        engine.now += 0.06
+        assert warned.acquire(timeout=SOON), "after a renewal it is told anew"
+    assert loss.told == []
+    assert [0 < left < 0.05 for left in told] == [True, True]
+
+
+def test_a_keeper_limits_its_calls_so_that_another_one_fits_into_the_ttl() -> None:
+    engine = FakeEngine(lambda lease: engine.renewed(lease))
+    with _keeper(engine, Loss(), a_lease(ttl=0.2, trusted_until=1000.2)):
+        assert engine.asked_again.wait(SOON)
+    assert engine.limit == 0.05
