@@ -12,7 +12,7 @@ from airflow_lockprovider.lease import driver
 from airflow_lockprovider.lease.errors import StoreError, StoreUnavailable
 from airflow_lockprovider.lease.redshift.conflict import is_conflict, is_timeout
 from airflow_lockprovider.lease.redshift.fence import fence_table
-from airflow_lockprovider.lease.redshift.session import Session
+from airflow_lockprovider.lease.redshift.session import Session, discard
 from airflow_lockprovider.lease.redshift.transaction import FenceNeeded, Transaction
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Desk:
         except BaseException:
             # An interrupt came up from under a statement. What is still on its way, the server shall end.
             driver.abandon(self.session.connection)
-            driver.close(self.session.connection)
+            discard(self.session.connection)
             raise
 
     def _take(self, fences: Collection[str]) -> None:
@@ -114,7 +114,7 @@ class Desk:
             self.session.run("patient")  # a rolled back SET is undone as well
         except Exception:
             log.debug("undoing a transaction failed", exc_info=True)
-            driver.close(self.session.connection)
+            discard(self.session.connection)
 
 
 class _FenceBusy(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from typing import Any
 
 from airflow_lockprovider.lease import driver
@@ -36,11 +37,20 @@ class Session:
                     return []
                 names = [_text(column[0]) for column in cursor.description]
                 return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-        except OSError as error:
-            # redshift_connector lets the errors of its socket through, and does not know that it is closed.
-            driver.close(self.connection)
-            self.connection.closed = True
+        except (OSError, struct.error) as error:  # redshift_connector lets the errors of its socket through
+            discard(self.connection)
             raise StoreUnavailable(f"the connection to Redshift broke: {error}") from error
+        except StoreUnavailable as error:
+            if type(error.__cause__).__name__ == "InterfaceError":
+                discard(self.connection)
+            raise
+
+
+def discard(connection: driver.Connection) -> None:
+    """Close it for good. redshift_connector's has no memory of its own for that."""
+    driver.close(connection)
+    if not hasattr(connection, "closed"):
+        connection.closed = True
 
 
 def bind(text: str, params: dict[str, Any]) -> tuple[str, list[Any]]:
