@@ -16,6 +16,9 @@ _ENDS = ("released", "revoked", "expired", "lapsed", "adopted")
 _OVER = ("granted", "confirmed", "withdrawn", "pruned")
 """What ends a request in line."""
 
+RESOLUTION = 0.1
+"""Seconds: a line of history is written a little after its grant was made, on a busy machine some milliseconds."""
+
 EVENTS = """
 select event_id, extract(epoch from at)::float8, lock_name, token, owner_id, event, ticket, coalesce(units, 1),
        coalesce((context ->> 'shared')::boolean, false), coalesce(waited, 0), held, reason
@@ -190,7 +193,7 @@ def late_takeovers(found: Iterable[Takeover], within: float, away: Collection[tu
     """Takeovers later than `within` seconds, or before the lease was over. `away`: when the server was not there."""
     words = []
     for one in found:
-        if one.late < -0.001:
+        if one.late < -RESOLUTION:
             words.append(
                 f"{one.lock_name}: token {one.token} was granted {-one.late:.3f} s before the old lease was over"
             )

@@ -6,7 +6,6 @@ No transaction is guarded here, so nothing drains; a lease that is over is simpl
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,8 +35,12 @@ class Place:
     alive: bool = True
 
 
-class TooMuch(Exception):
-    """More units than there are."""
+class Refused(Exception):
+    """What can never be, in the engine's words."""
+
+
+TOO_MUCH = "never be granted"
+OTHER_SET = "already waits for"
 
 
 class Model:
@@ -58,9 +61,9 @@ class Model:
     def reservation(self, ticket: int) -> Grant | None:
         return next((one for one in self.grants if one.ticket == ticket and one.state == "reserved"), None)
 
-    def counts(self, place: Place) -> bool:
-        """Whether others have to let it go first."""
-        return place.alive and self.reservation(place.ticket) is None and self.possible(place.wanted)
+    def counts(self, place: Place, name: str) -> bool:
+        """Whether others have to let it go first, on this lock."""
+        return place.alive and self.reservation(place.ticket) is None and place.wanted[name][0] <= self.capacity[name]
 
     def possible(self, wanted: Wanted) -> bool:
         return all(units <= self.capacity[name] for name, (units, _) in wanted.items())
@@ -71,7 +74,7 @@ class Model:
         lines = dict.fromkeys(wanted, 0)
         for place in before:
             for name in wanted.keys() & place.wanted.keys():
-                if self.counts(place) and not (wanted[name][1] and place.wanted[name][1]):
+                if self.counts(place, name) and not (wanted[name][1] and place.wanted[name][1]):
                     lines[name] += 1
         return max(lines.values())
 
@@ -92,22 +95,20 @@ class Model:
 
     def try_acquire(self, owner: str, wanted: Wanted) -> Grant | None:
         if not self.possible(wanted):
-            raise TooMuch
+            raise Refused(TOO_MUCH)
         for grant in self.grants:
             if grant.owner == owner and grant.state == "held" and grant.tokens.keys() == wanted.keys():
                 return grant
-        for place in self.line:
-            if place.owner == owner and place.wanted.keys() == wanted.keys():
-                return self.confirm(place.ticket, owner)
+        if (place := self._place_of(owner, wanted)) is not None:
+            return self.confirm(place.ticket, owner)
         return self._admit(owner, wanted, None, "held")
 
     def enqueue(self, owner: str, wanted: Wanted, priority: int) -> Place:
         if not self.possible(wanted):
-            raise TooMuch
-        for place in self.line:
-            if place.owner == owner and place.wanted.keys() == wanted.keys():
-                place.alive = True
-                return place
+            raise Refused(TOO_MUCH)
+        if (place := self._place_of(owner, wanted)) is not None:
+            place.alive = True
+            return place
         self.line.append(Place(next(self._tickets), owner, wanted, priority))
         return self.line[-1]
 
@@ -115,7 +116,7 @@ class Model:
         place = self.place(ticket)
         assert place
         if not self.possible(place.wanted):
-            raise TooMuch
+            raise Refused(TOO_MUCH)
         if (reserved := self.reservation(ticket)) is not None:
             return reserved
         if (grant := self._admit(place.owner, place.wanted, ticket, "reserved")) is not None:
@@ -126,7 +127,7 @@ class Model:
         place = self.place(ticket)
         assert place
         if not self.possible(place.wanted):
-            raise TooMuch
+            raise Refused(TOO_MUCH)
         if (grant := self.reservation(ticket)) is not None:
             grant.state = "held"
         else:
@@ -155,9 +156,13 @@ class Model:
     def place(self, ticket: int) -> Place | None:
         return next((place for place in self.line if place.ticket == ticket), None)
 
-    def heads(self) -> Iterator[Place]:
-        """Requests that nobody living stands before, on none of their locks."""
-        return (place for place in self.line if self.counts(place) and self.ahead(place.wanted, place.ticket) == 0)
+    def _place_of(self, owner: str, wanted: Wanted) -> Place | None:
+        for place in self.line:
+            if place.owner == owner and place.wanted.keys() & wanted.keys():
+                if place.wanted.keys() != wanted.keys():
+                    raise Refused(OTHER_SET)
+                return place
+        return None
 
     def _admit(
         self, owner: str, wanted: Wanted, ticket: int | None, state: Literal["held", "reserved"]

@@ -10,17 +10,19 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from airflow_lockprovider.lease import ConfigurationError, Lease
+from airflow_lockprovider.lease import ConfigurationError, Lease, LeaseSet, Lock
 from tests.conformance.dialects import Dialect
-from tests.model.lock_model import Grant, Model, Place, TooMuch, Wanted
+from tests.model.lock_model import Grant, Model, Place, Refused, Wanted
 
 NAMES = ["a", "b", "c"]
 EXAMPLES = int(os.environ.get("LOCKPROVIDER_MODEL_EXAMPLES", "12"))
 """More of them, and other ones each time, if set by hand."""
 
 owners = st.sampled_from(["ann", "bob", "eve", "joe"])
-requests = st.tuples(st.sampled_from(NAMES), st.sampled_from([1, 1, 1, 2, 3]), st.booleans()).map(
-    lambda one: {one[0]: (1 if one[2] else one[1], one[2])}
+one = st.tuples(st.sampled_from([1, 1, 1, 2, 3]), st.booleans()).map(lambda two: (1 if two[1] else two[0], two[1]))
+requests = st.one_of(
+    st.dictionaries(st.sampled_from(NAMES), one, min_size=1, max_size=1),
+    st.dictionaries(st.sampled_from(NAMES), one, min_size=2, max_size=3),
 )
 
 
@@ -43,16 +45,20 @@ class Verbs(RuleBasedStateMachine):
 
     @rule(owner=owners, wanted=requests)
     def try_acquire(self, owner: str, wanted: Wanted) -> None:
+        if self._misuses(owner, wanted):
+            return
         self._same(
             lambda: self.model.try_acquire(owner, wanted), lambda: self.engine.try_acquire(**_asked(owner, wanted))
         )
 
     @rule(owner=owners, wanted=requests, priority=st.integers(0, 1))
     def enqueue(self, owner: str, wanted: Wanted, priority: int) -> None:
+        if self._misuses(owner, wanted, waiting=True):
+            return
         try:
             place = self.model.enqueue(owner, wanted, priority)
-        except TooMuch:
-            with pytest.raises(ConfigurationError, match="never be granted"):
+        except Refused as refused:
+            with pytest.raises(ConfigurationError, match=str(refused)):
                 self.engine.enqueue(**_asked(owner, wanted), priority=priority)
             return
         ticket = self.engine.enqueue(**_asked(owner, wanted), priority=priority)
@@ -90,7 +96,9 @@ class Verbs(RuleBasedStateMachine):
             assert not self.engine.withdraw(ticket.number, "nobody")
             kept = [one for one in self.model.grants if one.ticket == number]
             answer = self.engine.confirm(ticket.number, ticket.owner_id)
-            assert [answer.token] == list(kept[0].tokens.values()) if kept else answer is None
+            assert ({each.token for each in _all(answer)} if answer else None) == (
+                set(kept[0].tokens.values()) if kept else None
+            )
 
     @precondition(lambda self: self.tickets)
     @rule()
@@ -115,16 +123,16 @@ class Verbs(RuleBasedStateMachine):
     @precondition(lambda self: self.model.grants)
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
-        lease = self._a_lease(data)
-        self._end(lease)
-        assert self.engine.release(lease)
+        for lease in self._one_or_a_whole_reservation(data):
+            self._end(lease)
+            assert self.engine.release(lease)
 
     @precondition(lambda self: self.model.grants)
     @rule(data=st.data())
     def expire(self, data: st.DataObject) -> None:
-        lease = self._a_lease(data)
-        self._end(lease)
-        self.dialect.expire(lease)
+        for lease in self._one_or_a_whole_reservation(data):
+            self._end(lease)
+            self.dialect.expire(lease)
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data())
@@ -137,13 +145,17 @@ class Verbs(RuleBasedStateMachine):
     @precondition(lambda self: self.model.grants)
     @rule(data=st.data())
     def revoke(self, data: st.DataObject) -> None:
+        """A reservation is taken away together with its place in line, on all of its locks."""
         lease = self._a_lease(data)
-        if self._grant(lease).state == "reserved":
-            return  # what becomes of its ticket is decided with the verb itself
-        self._end(lease, with_its_ticket=True)
-        assert [one.token for one in self.engine.revoke(lease.lock_name, "ann", "test", token=lease.token)] == [
-            lease.token
-        ]
+        grant = self._grant(lease)
+        if grant.state == "reserved":
+            assert grant.ticket is not None
+            gone = set(grant.tokens.values())
+            self.model.withdraw(grant.ticket)
+        else:
+            gone = {lease.token}
+            self._end(lease)
+        assert {one.token for one in self.engine.revoke(lease.lock_name, "ann", "test", token=lease.token)} == gone
 
     # Time and people
 
@@ -151,8 +163,13 @@ class Verbs(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_waiter_dies(self, data: st.DataObject) -> None:
         place = self._a_place(data)
+        if len(place.wanted) > 1 and self.dialect.name != "postgres":
+            return  # its hand on the clock takes one row, or none
         place.alive = False
-        self.dialect.age_waiter(self.tickets[place.ticket], self.engine.settings.skip_after + 1)
+        try:
+            self.dialect.age_waiter(self.tickets[place.ticket], self.engine.settings.skip_after + 1)
+        except AssertionError:
+            assert len(place.wanted) > 1, "it expects one row"
 
     @rule(name=st.sampled_from(NAMES), capacity=st.integers(1, 3))
     def set_capacity(self, name: str, capacity: int) -> None:
@@ -194,11 +211,6 @@ class Verbs(RuleBasedStateMachine):
             for name in NAMES
         }
 
-    @invariant()
-    def somebody_is_first(self) -> None:
-        if any(self.model.counts(place) for place in self.model.line):
-            assert next(self.model.heads(), None) is not None
-
     def teardown(self) -> None:
         """When all leases are over and nothing is paused, everybody in line gets in, one after the other."""
         for name in NAMES:
@@ -206,17 +218,23 @@ class Verbs(RuleBasedStateMachine):
         for lease in list(self._living().values()):
             self._end(lease)
             assert self.engine.release(lease)
-        waiting = [place for place in self.model.line if self.model.counts(place)]
+        waiting = [place for place in self.model.line if place.alive]
         while waiting:
-            served = []
-            for place in waiting:
-                if self.engine.confirm(self.tickets[place.ticket].number, place.owner):
-                    served.append(place)
-                    for lease in self.engine.leases(owner_id=place.owner):
-                        assert self.engine.release(lease)
+            served = [place for place in waiting if self._is_served(place)]
             assert served, f"nobody of {waiting} can be granted"
             waiting = [place for place in waiting if place not in served]
         self.engine.close()
+
+    def _is_served(self, place: Place) -> bool:
+        number = self.tickets[place.ticket].number
+        try:
+            answer = self.engine.confirm(number, place.owner)
+        except ConfigurationError:
+            assert not self.model.possible(place.wanted)
+            return self.engine.withdraw(number, place.owner)
+        for lease in _all(answer) if answer else ():
+            assert self.engine.release(lease)
+        return bool(answer)
 
     # Help
 
@@ -224,16 +242,18 @@ class Verbs(RuleBasedStateMachine):
         """The same answer of both: a grant with the same tokens or with new ones, none, or a refusal."""
         try:
             expected: Grant | None = model()
-        except TooMuch:
-            with pytest.raises(ConfigurationError, match="never be granted"):
+        except Refused as refused:
+            with pytest.raises(ConfigurationError, match=str(refused)):
                 engine()
             return
         answer = engine()
         assert bool(answer) == (expected is not None), str(answer)
         if expected is None:
             return
-        assert (answer.owner_id, answer.state) == (expected.owner, expected.state)
-        for lease in (answer,):
+        assert {lease.lock_name for lease in _all(answer)} == expected.tokens.keys()
+        for lease in _all(answer):
+            assert (lease.owner_id, lease.state) == (expected.owner, expected.state)
+            assert (lease.units, lease.shared) == expected.wanted[lease.lock_name]
             if expected.tokens[lease.lock_name] == 0:
                 assert lease.token > self.newest[lease.lock_name]
                 self.newest[lease.lock_name] = lease.token
@@ -250,13 +270,23 @@ class Verbs(RuleBasedStateMachine):
     def _a_lease(self, data: st.DataObject) -> Lease:
         return data.draw(st.sampled_from(list(self._living().values())))
 
-    def _end(self, lease: Lease, with_its_ticket: bool = False) -> None:
+    def _one_or_a_whole_reservation(self, data: st.DataObject) -> list[Lease]:
+        lease = self._a_lease(data)
+        grant = self._grant(lease)
+        if grant.state == "held":
+            return [lease]
+        return [self.leases[key] for key in grant.tokens.items()]
+
+    def _misuses(self, owner: str, wanted: Wanted, waiting: bool = False) -> bool:
+        """An owner_id is for one request: it does not ask for more beside what it holds."""
+        held = [grant for grant in self.model.grants if grant.owner == owner and grant.state == "held"]
+        mixed = any(grant.tokens.keys() & wanted.keys() and grant.tokens.keys() != wanted.keys() for grant in held)
+        return mixed or (waiting and any(grant.tokens.keys() & wanted.keys() for grant in held))
+
+    def _end(self, lease: Lease) -> None:
         grant = self._grant(lease)
         del grant.tokens[lease.lock_name]
-        if with_its_ticket and grant.state == "reserved":
-            assert grant.ticket is not None
-            self.model.withdraw(grant.ticket)
-        elif not grant.tokens:
+        if not grant.tokens:
             self.model.grants.remove(grant)
 
     def _grant(self, lease: Lease) -> Grant:
@@ -264,8 +294,12 @@ class Verbs(RuleBasedStateMachine):
 
 
 def _asked(owner: str, wanted: Wanted) -> dict[str, Any]:
-    ((name, (units, shared)),) = wanted.items()
-    return {"lock": name, "owner_id": owner, "units": units, "shared": shared}
+    locks = [Lock(name, units=units, shared=shared) for name, (units, shared) in wanted.items()]
+    return {"lock": locks if len(locks) > 1 else locks[0], "owner_id": owner}
+
+
+def _all(answer: Lease | LeaseSet) -> tuple[Lease, ...]:
+    return answer.leases if isinstance(answer, LeaseSet) else (answer,)
 
 
 def test_any_verbs_in_any_order_give_the_answers_of_the_model(dialect: Dialect) -> None:
@@ -273,7 +307,9 @@ def test_any_verbs_in_any_order_give_the_answers_of_the_model(dialect: Dialect) 
     run_state_machine_as_test(
         lambda: Verbs(dialect),
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=EXAMPLES
+            if dialect.name == "postgres"
+            else max(1, EXAMPLES // 4),  # it takes a table lock each
             stateful_step_count=100,
             deadline=None,
             database=None,

@@ -28,7 +28,7 @@ from tests.mutation.equivalent import EQUIVALENT
 from tests.mutation.mutants import Mutant, Mutated, mutants
 from tests.mutation.sample import sample
 
-CONTRACT = ["tests/conformance", "tests/mutation/test_conditions.py", "tests/integration/lease/test_locked_rows.py"]
+CONTRACT = ["tests/mutation/test_conditions.py", "tests/conformance", "tests/integration/lease/test_locked_rows.py"]
 PATIENCE = 8
 """Seconds for one test; a mutant on which it hangs is found, too."""
 
