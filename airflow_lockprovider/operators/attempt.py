@@ -49,7 +49,13 @@ class Attempt:
 
     def confirm(self, ticket: int, method: str, kwargs: dict[str, Any]) -> Lease:
         """Turn the reservation into a lease. Waits again, with the same place in line, if it has lapsed."""
-        answer = self.hook.confirm(ticket, self.owner_id, ttl=self._ttl, context=self.context)
+        answer = self.hook.confirm(
+            ticket,
+            self.owner_id,
+            ttl=self._ttl,
+            context=self.context,
+            hold_at_least=self.lock.hold_at_least,  # type: ignore[arg-type]  # a Lock keeps durations in seconds
+        )
         self.last_answer = answer
         if answer:
             return answer

@@ -146,7 +146,6 @@ def test_an_event_is_not_believed_without_asking_the_database(hook, run, revive,
     hook.release(other)
     event = fire(revive(waiting))
     hook.revoke("dwh.sales", by="ann", reason="test")
-    hook.withdraw(hook.queue("dwh.sales")[0].ticket, str(waiting.context["ti"].id))
     blocker = hook.try_acquire("dwh.sales")
 
     assert next_leg(task, waiting, event=event).state == "deferred"
