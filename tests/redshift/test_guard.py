@@ -45,8 +45,12 @@ def test_the_guards_text_works_in_a_list_of_statements(
 
 
 def test_it_is_two_statements_the_fence_first(engine: LeaseEngine) -> None:
-    texts = _statements(engine.try_acquire("x").guard)
+    guard = engine.try_acquire("x\u2028y").guard
+    texts = _statements(guard)
     assert [text.split()[0] for text in texts] == ["lock", "select", "insert"]
+    assert [text.rstrip(";") for text in guard.split("\n")] == [text.rstrip(";") for text in texts[:2]], (
+        "as the docs say"
+    )
 
 
 def test_the_guard_of_a_set_locks_all_fences_before_the_first_look(redshift: Redshift, engine: LeaseEngine) -> None:
