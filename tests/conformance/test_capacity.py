@@ -116,3 +116,41 @@ def test_a_paused_lock_grants_nothing_until_it_is_resumed(engine: LeaseEngine) -
     told = [(event.event, event.actor, event.reason) for event in engine.history("x")]
     assert ("paused", "ann", "repairs") in told
     assert ("resumed", "ann", None) in told
+
+
+def test_a_writer_is_not_starved_by_a_stream_of_readers(engine: LeaseEngine) -> None:
+    readers = [engine.try_acquire("x", shared=True)]
+    writer = engine.enqueue("x", owner_id="writer")
+    tickets = []
+    for turn in range(10):
+        assert not engine.try_acquire("x", f"reader {turn}", shared=True)
+        tickets.append(engine.enqueue("x", owner_id=f"reader {turn}", shared=True))
+        assert not engine.confirm(tickets[-1].number, f"reader {turn}")
+    engine.release(readers[0])
+    lease = engine.confirm(writer.number, "writer")
+    assert lease, "one reader had to end, not all that ever come"
+    assert not engine.confirm(tickets[0].number, "reader 0")
+    engine.release(lease)
+    assert all(engine.confirm(ticket.number, ticket.owner_id) for ticket in tickets), "then all of them at once"
+
+
+def test_growing_lets_the_next_in_line_in(engine: LeaseEngine) -> None:
+    engine.try_acquire("x", "holder")
+    one, two = (engine.enqueue("x", owner_id=name) for name in ("one", "two"))
+    assert [view.verdict for view in engine.poll("a process", [one.number, two.number])] == ["wait", "wait"]
+    engine.set_capacity("x", 2)
+    assert [view.verdict for view in engine.poll("a process", [one.number, two.number])] == ["try", "wait"]
+    assert engine.reserve(one.number)
+    assert not engine.reserve(two.number)
+
+
+def test_shrinking_keeps_what_is_out_and_lets_nobody_in_until_it_fits(engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 4)
+    leases = [engine.try_acquire("x", units=2), engine.try_acquire("x")]
+    waiter = engine.enqueue("x", owner_id="waiter", units=2)
+    engine.set_capacity("x", 2)
+    assert not engine.confirm(waiter.number, "waiter")
+    engine.release(leases[0])
+    assert not engine.confirm(waiter.number, "waiter"), "one unit is out, two are wanted, there are two"
+    engine.release(leases[1])
+    assert engine.confirm(waiter.number, "waiter")
