@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -104,6 +105,7 @@ def test_conflicts_without_end_are_the_databases_trouble_and_no_loss(
     lease = engine.try_acquire("x")
     tries = []
     run = Session.run
+    monkeypatch.setattr(random, "uniform", lambda low, high: low)  # no pauses
 
     def failing(self: Session, name: str, **params: Any) -> Any:
         if name == "commit":
