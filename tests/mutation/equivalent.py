@@ -2,4 +2,17 @@
 
 from __future__ import annotations
 
-EQUIVALENT: dict[str, str] = {}
+_SHORTCUT = "a shortcut past statements that have the same condition"
+_SWEPT = (
+    "decisions come after the sweep: what is left of a reservation that is over is a row that somebody has locked at"
+    " this moment, and that counts its units anyway"
+)
+_NEVER_BOTH = "a ticket in line has no other living lease than its reservation"
+
+EQUIVALENT: dict[str, str] = {
+    "_sweep: state: l.state not in ('held', 'reserved')": _SHORTCUT,
+    "_sweep: expires_at: l.expires_at <= clock_timestamp()": _SHORTCUT,
+    "_line: state: l.state = 'reserved'": _NEVER_BOTH,
+    "_living: state: l.state = 'reserved'": _NEVER_BOTH,
+    "_living: expires_at: l.expires_at > clock_timestamp()": _SWEPT,
+}

@@ -160,6 +160,15 @@ def test_a_poll_counts_who_is_back_in_line_after_its_reservation_lapsed(dialect:
     assert _verdicts(engine, second) == [("wait", 1)]
 
 
+def test_a_poll_sees_that_the_holders_time_is_over(dialect: Dialect, engine: LeaseEngine) -> None:
+    """Nobody has swept the lock since: whether the lease can go, a try finds out."""
+    lease = engine.try_acquire("x")
+    waiter = engine.enqueue("x", owner_id="waiter")
+    assert _verdicts(engine, waiter) == [("wait", 0)]
+    dialect.expire(lease)
+    assert _verdicts(engine, waiter) == [("try", 0)]
+
+
 def test_a_request_that_can_never_be_granted_keeps_no_newcomer_and_no_waiter_out(engine: LeaseEngine) -> None:
     engine.set_capacity("x", 3)
     engine.enqueue("x", owner_id="big", units=3)
