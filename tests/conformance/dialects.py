@@ -92,6 +92,9 @@ class Redshift(Postgres):
         "test_asking_again_with_the_same_owner_id_gives_the_same_lease_and_not_a_longer_one": (
             "GETDATE has whole seconds: `remaining` is the same for up to a second"
         ),
+        "test_after_that_time_the_lock_is_free": (
+            "GETDATE has whole seconds: a hold of a third of a second lasts up to two; see tests/redshift"
+        ),
         "test_work_that_takes_longer_is_not_held_up_any_further": (
             "GETDATE has whole seconds: a hold of a hundredth of a second lasts up to two"
         ),

@@ -14,6 +14,7 @@ from airflow_lockprovider.lease import (
     ConfigurationError,
     LeaseEngine,
     LeaseLost,
+    Lock,
     SchemaOutdated,
     StoreUnavailable,
     connect,
@@ -195,6 +196,14 @@ def test_an_expired_lease_is_over_for_its_owner_a_second_before_it_is_free(
     assert not engine.try_acquire("x", "me")
     clock(61)
     assert engine.try_acquire("x", "next").token > lease.token
+
+
+def test_what_is_held_at_least_for_a_while_is_free_after_it(redshift: Redshift, engine: LeaseEngine) -> None:
+    lease = engine.try_acquire(Lock("x", hold_at_least=300))
+    engine.release(lease)
+    assert not engine.try_acquire("x")
+    redshift.query("update lockprovider.lease set hold_until = getdate() - interval '1 second'")
+    assert engine.try_acquire("x").token > lease.token
 
 
 def test_times_are_utc_whatever_the_servers_zone_is(redshift: Redshift) -> None:

@@ -43,11 +43,12 @@ def adopt(
         transaction.sweep(lock_names)
         held = [row for row in transaction.leases if row["state"] == "held" and transaction.living(row)]
         mine = [row for row in held if row["owner_id"] == owner_id]
-        if len(mine) == len(wants):  # the answer to an earlier call was lost: it holds
+        # The answer to an earlier call was lost: it holds.
+        if [row["lock_name"] for row in mine] == [one.lock_name for one in wants]:
             return [answer.granted(transaction, row) for row in mine]
         previous = [row for row in held if row["owner_id"] == previous_owner_id]
         taken = [row for row in transaction.leases if _was_taken(transaction, row, owner_id)]
-        if len(previous + taken) != len(wants):
+        if sorted(row["lock_name"] for row in previous + taken) != [one.lock_name for one in wants]:
             return [{**answer.gone(0)[0], "ticket": None}]
         names = [one.lock_name for one in wants]
         if any(transaction.locks[name]["paused"] for name in names):

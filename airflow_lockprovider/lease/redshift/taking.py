@@ -57,7 +57,7 @@ def try_acquire(
             for row in transaction.leases
             if row["owner_id"] == owner_id and row["state"] == "held" and transaction.living(row)
         ]
-        if len(mine) == len(wants):
+        if [row["lock_name"] for row in mine] == [one.lock_name for one in wants]:
             return [answer.granted(transaction, row) for row in mine]
         # Who already stands in line keeps that place, and does not overtake.
         if (ticket := _ticket_of(transaction, owner_id, lock_names)) is not None:

@@ -78,7 +78,9 @@ def test_a_missing_connection_is_named() -> None:
 
 def test_a_connection_of_another_type_is_refused_by_name_and_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_A_MYSQL", "mysql://user:secret@127.0.0.1/db")
-    with pytest.raises(ConfigurationError, match="'a_mysql' is of type 'mysql': locks need a Postgres one or a Redshift one") as caught:
+    with pytest.raises(
+        ConfigurationError, match="'a_mysql' is of type 'mysql': locks need a Postgres one or a Redshift one"
+    ) as caught:
         LeaseHook("a_mysql").try_acquire("x")
     assert "secret" not in str(caught.value)
 
