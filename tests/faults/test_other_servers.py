@@ -1,4 +1,7 @@
-"""The contract on another Postgres, and through a pooler in transaction mode. Each is a pytest run of its own."""
+"""The contract on another Postgres, and through a pooler in transaction mode. Each is a pytest run of its own.
+
+In every test run only its main part; all of it with LOCKPROVIDER_TEST_FULL=1.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.faults.pooler import PROGRAM
 
+PART = "postgres" if os.environ.get("LOCKPROVIDER_TEST_FULL") else "postgres and (test_taking or test_guarding)"
+
 
 def _contract(*arguments: str, **environment: str) -> str:
     run = subprocess.run(
@@ -25,7 +30,7 @@ def _contract(*arguments: str, **environment: str) -> str:
             "no:cacheprovider",
             "tests/conformance",
             "-k",
-            "postgres",
+            PART,
             *arguments,
         ],
         cwd=REPOSITORY,

@@ -20,10 +20,10 @@ def running() -> Iterator[Server]:
 def test_nothing_is_found_after_a_run_of_misfortunes(running: Server) -> None:
     """Killed, frozen and cut off clients, lost answers, slow lines, wrong clocks, and a crash of the server."""
     torture = Torture(running, seed=1, workers=5, guarded=True, mishaps=1.5)
-    report = torture.run(grants=10_000, seconds=12, crash_every=5)
+    report = torture.run(grants=10_000, seconds=8, crash_every=4)
     assert report.findings == []
-    assert report.grants > 50
-    assert report.increments > 10
+    assert report.grants > 30
+    assert report.increments > 5
     assert report.misfortunes["server crash"] >= 1
     assert any(name.startswith("lost answers") for name in report.clients)
 
@@ -31,7 +31,7 @@ def test_nothing_is_found_after_a_run_of_misfortunes(running: Server) -> None:
 def test_without_the_guard_the_same_run_loses_updates(running: Server) -> None:
     """The negative twin: so the run would notice."""
     torture = Torture(running, seed=1, workers=5, guarded=False, mishaps=4.0)
-    report = torture.run(grants=10_000, seconds=30, until_lost=True)
+    report = torture.run(grants=10_000, seconds=25, until_lost=True)
     assert report.lost_updates > 0
     kinds = " ".join(report.findings)
     assert "was made twice" in kinds
@@ -39,9 +39,9 @@ def test_without_the_guard_the_same_run_loses_updates(running: Server) -> None:
 
 
 def test_on_a_calm_day_nobody_is_overtaken_and_nothing_goes_wrong(running: Server) -> None:
-    report: Report = Torture(running, seed=1, workers=3, guarded=True, mishaps=0.0).run(grants=300, seconds=20)
+    report: Report = Torture(running, seed=1, workers=3, guarded=True, mishaps=0.0).run(grants=200, seconds=20)
     assert report.findings == []
-    assert report.grants >= 300
+    assert report.grants >= 200
     assert report.out_of_turn == 0
     assert set(report.clients) <= {"busy", "increments"}, "no error, no timeout, no lost ticket"
     assert report.takeovers == 0, f"nobody died, so nothing expired (ttl {SETTINGS.ttl:g} s)"

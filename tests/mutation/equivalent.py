@@ -8,6 +8,7 @@ _SWEPT = (
     " this moment, and that counts its units anyway"
 )
 _NEVER_BOTH = "a ticket in line has no other living lease than its reservation"
+_ASKED_AGAIN = "asked a second time, of rows that were living a moment ago"
 
 EQUIVALENT: dict[str, str] = {
     "_sweep: state: l.state not in ('held', 'reserved')": _SHORTCUT,
@@ -15,4 +16,6 @@ EQUIVALENT: dict[str, str] = {
     "_line: state: l.state = 'reserved'": _NEVER_BOTH,
     "_living: state: l.state = 'reserved'": _NEVER_BOTH,
     "_living: expires_at: l.expires_at > clock_timestamp()": _SWEPT,
+    "_drop_partial: expires_at: l.expires_at > clock_timestamp()": _SWEPT,
+    "try_acquire: expires_at: l.expires_at > clock_timestamp() #2": _ASKED_AGAIN,
 }

@@ -185,6 +185,13 @@ def test_a_reader_in_line_keeps_a_writer_out_but_no_reader(engine: LeaseEngine) 
     assert engine.try_acquire("x", "other reader", shared=True)
 
 
+def test_a_reader_in_line_is_not_behind_another_reader_also_of_higher_priority(engine: LeaseEngine) -> None:
+    engine.enqueue("x", owner_id="high", shared=True, priority=1)
+    engine.enqueue("x", owner_id="older", shared=True)
+    last = engine.enqueue("x", owner_id="last", shared=True)
+    assert engine.confirm(last.number, "last")
+
+
 def test_the_place_of_a_busy_answer_counts_who_is_really_before(engine: LeaseEngine) -> None:
     engine.try_acquire("x", "holder")
     for name, shared in (("w", False), ("r1", True), ("r2", True)):
