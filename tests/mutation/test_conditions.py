@@ -44,7 +44,9 @@ def test_a_renewal_prolongs_one_lease_and_no_other(engine: LeaseEngine) -> None:
     engine.renew(mine, ttl=600)
     ((_, _, untouched),) = [(o.lock_name, o.token, o.expires_at) for o in engine.leases("x") if o.token == other.token]
     assert untouched == other.expires_at
-    assert engine.renew_many([replace(mine, token=mine.token + 999)])[0].outcome == "lost"
+    before = engine.leases("x")
+    assert engine.renew_many([replace(mine, token=mine.token + 999, ttl=6000)])[0].outcome == "lost"
+    assert [one.expires_at for one in engine.leases("x")] == [one.expires_at for one in before]
 
 
 def test_asking_again_does_not_give_the_lease_of_another_owner_or_of_another_lock(engine: LeaseEngine) -> None:
@@ -190,6 +192,25 @@ def test_a_reader_in_line_is_not_behind_another_reader_also_of_higher_priority(e
     engine.enqueue("x", owner_id="older", shared=True)
     last = engine.enqueue("x", owner_id="last", shared=True)
     assert engine.confirm(last.number, "last")
+
+
+def test_a_reader_inside_keeps_a_writer_out_though_there_is_room(engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 3)
+    assert engine.try_acquire("x", "reader", shared=True)
+    assert not engine.try_acquire("x", "writer")
+
+
+def test_a_poll_says_try_when_the_holder_only_drains(dialect: Dialect, engine: LeaseEngine) -> None:
+    """A plain look leaves out what is over: whether its guarded transaction has ended, a try finds out."""
+    lease = engine.try_acquire("x", "me")
+    others = dialect.engine()
+    waiter = others.enqueue("x", owner_id="waiter")
+    with pytest.raises(LeaseLost):
+        with engine.fenced(lease):
+            assert others.release(lease)
+            assert _verdicts(others, waiter) == [("try", 0)]
+            assert not others.reserve(waiter.number)
+    assert others.reserve(waiter.number)
 
 
 def test_the_place_of_a_busy_answer_counts_who_is_really_before(engine: LeaseEngine) -> None:
