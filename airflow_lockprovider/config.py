@@ -30,6 +30,7 @@ def lease_settings() -> LeaseSettings:
         skip_after=_duration("skip_after", _DEFAULTS.skip_after),
         prune_after=_duration("prune_after", _DEFAULTS.prune_after),
         poll_interval=_duration("poll_interval", _DEFAULTS.poll_interval),
+        listen=conf.getboolean(SECTION, "listen", fallback=_DEFAULTS.listen),
     )
 
 

@@ -74,6 +74,13 @@ def get_provider_info() -> dict[str, Any]:
                         default="86400",
                         example="12 hours",
                     ),
+                    "listen": _option(
+                        "Let the database wake waiters up (LISTEN/NOTIFY), with polling beneath it. Say False behind a "
+                        "pooler in transaction mode, where notifications do not arrive.",
+                        default="True",
+                        example="False",
+                        type_="boolean",
+                    ),
                     "poll_interval": _option(
                         "How often waiters look at the lock. Must be below skip_after.",
                         default="1",
@@ -89,11 +96,11 @@ def _modules(*names: str) -> list[dict[str, Any]]:
     return [{"integration-name": _NAME, "python-modules": [f"airflow_lockprovider.{name}" for name in names]}]
 
 
-def _option(description: str, *, default: str, example: str) -> dict[str, Any]:
+def _option(description: str, *, default: str, example: str, type_: str = "string") -> dict[str, Any]:
     return {
         "description": description,
         "version_added": "0.1.0",
-        "type": "string",
+        "type": type_,
         "example": example,
         "default": default,
     }
