@@ -90,7 +90,9 @@ def _engine(self: dialects.Postgres, **settings: Any) -> LeaseEngine:
     return engine
 
 
-dialects.Postgres.engine = _engine  # type: ignore[method-assign]
+def pytest_configure() -> None:
+    """Only where this is loaded as a plugin: who merely imports it keeps its engines as they are."""
+    dialects.Postgres.engine = _engine  # type: ignore[method-assign]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
