@@ -6,7 +6,7 @@ VENV = .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test live bench lint format types layers check build constraints clean
+.PHONY: help setup demo up test deep live bench lint format types layers check build constraints clean
 
 help: ## show this list
 	@echo "usage: make TARGET [ARGS=...]"
@@ -21,8 +21,11 @@ demo: setup ## run the main job in real Airflow, print a report, end
 up: setup ## the same, then stay with the UI until Ctrl-C
 	@$(VENV) -m airflow_lockprovider.demo --stay $(ARGS)
 
-test: setup ## run all tests (ARGS="-k name -x" goes to pytest)
+test: setup ## run the tests (ARGS="-k name -x" goes to pytest)
 	@$(VENV) -m pytest $(ARGS)
+
+deep: setup ## the long proofs of the engine (CI runs them after the tests)
+	@$(VENV) -m pytest -m deep $(ARGS)
 
 live: setup ## only the tests with real Airflow processes
 	@$(VENV) -m pytest -m live $(ARGS)

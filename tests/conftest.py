@@ -53,6 +53,17 @@ def _remove_if_ours(folder: Path, owner: int) -> None:
 AIRFLOW_HOME = _prepare_airflow()
 
 
+# What takes minutes and is about the engine alone. CI runs it, too.
+_DEEP = ("redshift", "integration/shell", "model", "faults/test_other_servers.py", "faults/test_stopped_clients.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the long proofs, by where they lie. Before `-m` is looked at: it is applied after this hook."""
+    for item in items:
+        if item.path.relative_to(REPOSITORY / "tests").as_posix().startswith(_DEEP):
+            item.add_marker("deep")
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """One embedded server for all tests."""

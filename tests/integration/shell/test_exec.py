@@ -157,10 +157,13 @@ def test_the_dialect_is_passed_on(shell: Shell):
 
 
 def test_a_caller_without_stdin_is_served_too(shell: Shell):
+    command = "echo ran; exit 3"
     told = subprocess.run(
-        ["sh", "-c", f"{shlex.quote(sys.executable)} -m airflow_lockprovider.shell exec x -- sh -c 'echo ran; exit 3' <&-"],
-        env=shell.environment, capture_output=True, text=True,
-    )  # fmt: skip
+        ["sh", "-c", f"{shlex.quote(sys.executable)} -m airflow_lockprovider.shell exec x -- sh -c '{command}' <&-"],
+        env=shell.environment,
+        capture_output=True,
+        text=True,
+    )
     assert (told.returncode, told.stdout, told.stderr) == (3, "ran\n", "")
 
 
