@@ -65,11 +65,13 @@ class LeaseHook(LeaseEngine, BaseHook):
     @property
     def store(self) -> Store:
         """Where the leases are kept. Which dialect, only the connection knows: so it is made when first asked for."""
-        with self._making:
-            if self._store is None:
-                kind = RedshiftStore if _is_redshift(self._resolved()) else Store
-                self._store = kind(self.get_conn, schema=self._schema)
-            return self._store
+        if self._store is None:
+            # Not under the lock: looking a connection up asks Airflow, and in a triggerer others run meanwhile.
+            kind = RedshiftStore if _is_redshift(self._resolved()) else Store
+            with self._making:
+                if self._store is None:
+                    self._store = kind(self.get_conn, schema=self._schema)
+        return self._store
 
     @store.setter
     def store(self, store: Store) -> None:

@@ -77,8 +77,12 @@ class Coordinator:
     @classmethod
     def of(cls, hook: LeaseHook) -> Coordinator:
         """The coordinator of this process for the hook's database. The hook must have its connection resolved."""
+        # Before the lock: whatever asks Airflow something lets other triggers run in this thread meanwhile (greenback),
+        # and the next one to come here would block the loop for ever.
+        key = (hook.lease_conn_id, hook.store.schema)
+        made = cls(hook)
         with cls._making:
-            return cls._all.setdefault((hook.lease_conn_id, hook.store.schema), cls(hook))
+            return cls._all.setdefault(key, made)
 
     # Called in the event loop
 

@@ -281,6 +281,40 @@ def test_the_loop_is_not_blocked_while_the_database_is_slow(hook, run, revive):
     assert max(gaps) < 5, "a call that waits for that lock would take ten seconds"
 
 
+def test_no_lock_is_held_while_airflow_is_asked(hook, run, revive, monkeypatch):
+    """Airflow's answers let other triggers run in the same thread: one that then waits for our lock blocks the loop."""
+    from airflow.sdk.definitions.connection import Connection
+
+    from airflow_lockprovider.triggers.coordinator import Coordinator
+
+    hook.try_acquire("dwh.sales")
+    trigger = revive(run(python(print)))
+    hooks = []
+    new_hook = trigger._hook
+    monkeypatch.setattr(trigger, "_hook", lambda: hooks.append(new_hook()) or hooks[-1])
+    held = []
+    plain = Connection.extra_dejson
+    monkeypatch.setattr(
+        Connection,
+        "extra_dejson",
+        property(
+            lambda self: (
+                held.append(Coordinator._making.locked() or any(h._making.locked() for h in hooks)) or plain.fget(self)
+            )
+        ),
+    )
+
+    async def begin():
+        running = asyncio.ensure_future(anext(trigger.run()))
+        await asyncio.sleep(0.3)  # it has to be waiting
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(begin())
+    assert held
+    assert not any(held)
+
+
 def test_all_waiters_of_a_process_share_one_thread(hook, run, revive):
     hook.try_acquire("dwh.sales")
     triggers = [revive(run(python(print), ti_id=uuid.uuid4())) for _ in range(5)]
