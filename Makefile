@@ -24,7 +24,7 @@ up: setup ## the same, then stay with the UI until Ctrl-C
 test: setup ## run the tests (ARGS="-k name -x" goes to pytest)
 	@$(VENV) -m pytest $(ARGS)
 
-deep: setup ## the long proofs of the engine (CI runs them after the tests)
+deep: setup ## the long proofs of the engine (a few minutes)
 	@$(VENV) -m pytest -m deep $(ARGS)
 
 live: setup ## only the tests with real Airflow processes

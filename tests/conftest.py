@@ -53,7 +53,7 @@ def _remove_if_ours(folder: Path, owner: int) -> None:
 AIRFLOW_HOME = _prepare_airflow()
 
 
-# What takes minutes and is about the engine alone. CI runs it, too.
+# What takes minutes and is about the engine alone.
 _DEEP = ("redshift", "integration/shell", "model", "faults/test_other_servers.py", "faults/test_stopped_clients.py")
 
 
