@@ -54,13 +54,22 @@ AIRFLOW_HOME = _prepare_airflow()
 
 
 # What takes minutes and is about the engine alone.
-_DEEP = ("redshift", "integration/shell", "model", "faults/test_other_servers.py", "faults/test_stopped_clients.py")
+_DEEP = (
+    "redshift",
+    "integration/shell",
+    "model",
+    "mutation",
+    "faults/test_other_servers.py",
+    "faults/test_stopped_clients.py",
+    "faults/test_torture.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the long proofs, by where they lie. Before `-m` is looked at: it is applied after this hook."""
     for item in items:
-        if item.path.relative_to(REPOSITORY / "tests").as_posix().startswith(_DEEP):
+        place = item.path.relative_to(REPOSITORY / "tests").as_posix()
+        if place.startswith(_DEEP) or (place.startswith("conformance") and "redshift" in item.name):
             item.add_marker("deep")
 
 
