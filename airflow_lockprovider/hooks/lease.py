@@ -8,24 +8,18 @@ from typing import Any, cast
 
 from airflow_lockprovider import config
 from airflow_lockprovider.compat import BaseHook, Connection
+from airflow_lockprovider.lease.driver import CONNECT_DEFAULTS, WRITABLE
 from airflow_lockprovider.lease.driver import Connection as DatabaseConnection
 from airflow_lockprovider.lease.engine import LeaseEngine
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.lease.redshift import RedshiftStore
+from airflow_lockprovider.lease.redshift.connection import LIBPQ_DEFAULTS
 from airflow_lockprovider.lease.settings import LeaseSettings
 from airflow_lockprovider.lease.store import Store
 
 _POSTGRES = ("postgres", "postgresql")
 _REDSHIFT = "redshift"
-_DRIVER_DEFAULTS = {
-    "connect_timeout": 10,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,  # milliseconds
-}
-_POSTGRES_DEFAULTS = {**_DRIVER_DEFAULTS, "target_session_attrs": "read-write"}
-_REDSHIFT_DEFAULTS = {**_DRIVER_DEFAULTS, "client_encoding": "utf8"}  # it says UNICODE, which Python does not know
+_POSTGRES_DEFAULTS = {**CONNECT_DEFAULTS, **WRITABLE}
 
 
 class LeaseHook(LeaseEngine, BaseHook):
@@ -142,7 +136,7 @@ class LeaseHook(LeaseEngine, BaseHook):
         if connection.conn_type == _REDSHIFT:
             defaults: dict[str, Any] = {}
         else:
-            defaults = _REDSHIFT_DEFAULTS if _is_redshift(connection) else _POSTGRES_DEFAULTS
+            defaults = LIBPQ_DEFAULTS if _is_redshift(connection) else _POSTGRES_DEFAULTS
         return Connection(
             conn_id=connection.conn_id,
             conn_type=connection.conn_type,

@@ -12,6 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from airflow_lockprovider.lease import driver
 from airflow_lockprovider.lease.engine import LeaseEngine
 from airflow_lockprovider.lease.errors import (
     ConfigurationError,
@@ -49,15 +50,6 @@ __all__ = [
     "connect",
 ]
 
-_CONNECT = {
-    "connect_timeout": 10,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,  # milliseconds
-    "target_session_attrs": "read-write",
-}
-
 
 def connect(
     dsn: str, dialect: str = "postgres", schema: str = "lockprovider", settings: LeaseSettings | None = None
@@ -74,9 +66,9 @@ def connect(
 
     def open_connection() -> Any:
         try:
-            driver = import_module("psycopg")
+            module = import_module("psycopg")
         except ImportError:
-            driver = import_module("psycopg2")
-        return driver.connect(dsn, **_CONNECT)
+            module = import_module("psycopg2")
+        return module.connect(dsn, **driver.CONNECT_DEFAULTS, **driver.WRITABLE)
 
     return LeaseEngine(Store(open_connection, schema=schema, dialect=dialect), settings)

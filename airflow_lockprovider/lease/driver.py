@@ -20,6 +20,17 @@ Connection = Any
 """A DB-API connection: psycopg (3) or psycopg2. Drivers share no base class."""
 ConnectionFactory = Callable[[], Connection]
 
+CONNECT_DEFAULTS: Mapping[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+"""How libpq is told to notice a dead network. Where the caller says nothing else."""
+WRITABLE: Mapping[str, Any] = {"target_session_attrs": "read-write"}
+"""A standby grants nothing."""
+
 log = logging.getLogger(__name__)
 
 _UNAVAILABLE = (

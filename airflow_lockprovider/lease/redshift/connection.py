@@ -11,12 +11,8 @@ from airflow_lockprovider.lease.errors import ConfigurationError
 
 _PORT = 5439
 _OPTIONS: dict[str, Any] = {"true": True, "false": False}
-_LIBPQ = {
-    "connect_timeout": 10,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,  # milliseconds
+LIBPQ_DEFAULTS = {
+    **driver.CONNECT_DEFAULTS,
     "client_encoding": "utf8",  # Redshift says UNICODE, which Python does not know
 }
 
@@ -31,7 +27,7 @@ def _by_libpq(dsn: str) -> driver.Connection:
         module = import_module("psycopg2")
     except ImportError:
         module = import_module("psycopg")
-    return module.connect(dsn, **_LIBPQ)
+    return module.connect(dsn, **LIBPQ_DEFAULTS)
 
 
 def _by_connector(dsn: str) -> driver.Connection:

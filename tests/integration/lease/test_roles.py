@@ -125,7 +125,9 @@ def test_everybody_else_can_do_nothing(engine: LeaseEngine, user: User) -> None:
     nobody.close()
 
 
-def test_no_function_is_open_to_the_public_and_all_have_a_fixed_search_path(engine: LeaseEngine, admin: Any) -> None:
+def test_no_function_is_open_to_the_public_and_those_with_their_owners_rights_fix_their_search_path(
+    engine: LeaseEngine, admin: Any
+) -> None:
     """Usage on the schema might be granted some day: the functions must stand on their own."""
     rows = admin.execute(
         "select p.proname, p.prosecdef, p.proconfig, has_function_privilege('public', p.oid, 'execute')"
