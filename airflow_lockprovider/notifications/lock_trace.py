@@ -7,10 +7,10 @@ import threading
 from typing import Any
 
 from airflow_lockprovider.hooks.lease import LeaseHook
-from airflow_lockprovider.lease.lock import Lock
 from airflow_lockprovider.lease.model import Lease
 from airflow_lockprovider.notifications.lock_facts import LockFacts, Trace, facts_of
 from airflow_lockprovider.notifications.text import presentable
+from airflow_lockprovider.operators.wanted import Wanted
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,11 @@ def lock_facts(task: Any, ti: Any, error: object) -> LockFacts | None:
     """What the task had to do with its lock; None if it has none."""
     owner_id = str(getattr(ti, "id", ""))
     declared = _declared(task)
-    name = getattr(error, "lock_name", None) or getattr(task, "lock_name", None) or (declared and declared.name)
+    names = getattr(task, "lock_name", None) or (declared.names if declared else None)
+    known = [names] if isinstance(names, str) else list(names or ())
+    told = getattr(error, "lock_name", None)
+    # Of several locks: the one that the error is about.
+    name = told if told and (told in known or len(known) < 2) else next(iter(known), None)
     if not isinstance(name, str):
         return None
     seen = getattr(task, "lock_holder", None)
@@ -32,14 +36,14 @@ def lock_facts(task: Any, ti: Any, error: object) -> LockFacts | None:
     return facts_of(name, owner_id, seen if isinstance(seen, Lease) else None, trace)
 
 
-def _declared(task: Any) -> Lock | None:
-    """The lock as the DAG file has it: in the dag-processor no template is rendered and no mapped task expanded."""
+def _declared(task: Any) -> Wanted | None:
+    """The locks as the DAG file has them: in the dag-processor no template is rendered and no mapped task expanded."""
     own = getattr(task, "_lock", None)
-    if isinstance(own, Lock):
+    if isinstance(own, Wanted):
         return own
     given = getattr(task, "partial_kwargs", {}).get("lock")
     try:
-        return None if given is None else Lock.of(given, default_name=f"{task.dag_id}.{task.task_id}")
+        return Wanted.of(given, default_name=f"{task.dag_id}.{task.task_id}")
     except Exception:
         return None  # an XCom, or a mistake that the DAG's parsing has told
 

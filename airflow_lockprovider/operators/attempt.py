@@ -5,72 +5,83 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from airflow_lockprovider.compat import AirflowSkipException, TaskDeferred
 from airflow_lockprovider.hooks.lease import LeaseHook
 from airflow_lockprovider.lease.errors import LeaseLost, LeaseWaitTimeout, LockProviderError
-from airflow_lockprovider.lease.lock import Lock
+from airflow_lockprovider.lease.lease_set import LeaseSet
 from airflow_lockprovider.lease.model import Busy, Lease
+from airflow_lockprovider.operators.wanted import Wanted
 from airflow_lockprovider.triggers.waiting import WaitForLeaseTrigger
 
 
 class Attempt:
-    """Takes, waits for and gives back the lease of one task instance try.
+    """Takes, waits for and gives back the lease (or the leases) of one task instance try.
 
     The owner is the task instance's id: it is new for every try, so a retry or a clear is never mistaken for the old
     owner, and the same in every leg of one try.
     """
 
-    def __init__(self, lock: Lock, ti: Any, log: logging.Logger) -> None:
-        self.lock = lock
+    def __init__(self, wanted: Wanted, ti: Any, log: logging.Logger) -> None:
+        self.wanted = wanted
         self.owner_id = str(ti.id)
         self.owner = _label(ti)
         self.context = _describe(ti)
-        self.hook = LeaseHook(lock.lease_conn_id)
-        self.last_answer: Lease | Busy | None = None
+        self.hook = LeaseHook(wanted.lease_conn_id)
+        self.last_answer: Lease | LeaseSet | Busy | None = None
         self._log = log
 
-    def enter(self, method: str, kwargs: dict[str, Any]) -> Lease:
+    def enter(self, method: str, kwargs: dict[str, Any]) -> Lease | LeaseSet:
         """Get the lease now, or do what ``on_busy`` says.
 
         Waiting means to raise TaskDeferred; the task comes back to ``method`` with ``kwargs``.
         """
-        answer = self.hook.try_acquire(self.lock, self.owner_id, ttl=self._ttl, owner=self.owner, context=self.context)
+        wanted = self.wanted
+        answer: Lease | LeaseSet | Busy = self.hook.try_acquire(
+            wanted.asked,
+            self.owner_id,
+            ttl=wanted.ttl,
+            owner=self.owner,
+            context=self.context,
+        )
         self.last_answer = answer
         if answer:
             return answer
-        if self.lock.on_busy == "skip":
+        if wanted.on_busy == "skip":
             raise AirflowSkipException(f"{answer}; on_busy='skip'")
-        if self.lock.on_busy == "fail":
-            raise LeaseWaitTimeout(f"{answer}; on_busy='fail'", lock_name=self.lock.name)
+        if wanted.on_busy == "fail":
+            raise LeaseWaitTimeout(f"{answer}; on_busy='fail'", lock_name=wanted.lock_name)
         return self.wait(answer, method, kwargs)
 
-    def confirm(self, ticket: int, method: str, kwargs: dict[str, Any]) -> Lease:
+    def confirm(self, ticket: int, method: str, kwargs: dict[str, Any]) -> Lease | LeaseSet:
         """Turn the reservation into a lease. Waits again, with the same place in line, if it has lapsed."""
-        answer = self.hook.confirm(
+        answer: Lease | LeaseSet | Busy | None = self.hook.confirm(
             ticket,
             self.owner_id,
-            ttl=self._ttl,
+            ttl=self.wanted.ttl,
             context=self.context,
-            hold_at_least=self.lock.hold_at_least,  # type: ignore[arg-type]  # a Lock keeps durations in seconds
+            hold_at_least=self.wanted.hold_at_least,
+            several=self.wanted.several,  # type: ignore[call-overload]
         )
         self.last_answer = answer
         if answer:
             return answer
         if answer is None:
-            self._log.info("ticket %s for lock %r is no more, starting over", ticket, self.lock.name)
+            self._log.info("ticket %s for %s is no more, starting over", ticket, self.wanted.noun)
             return self.enter(method, kwargs)
-        self._log.info("the reservation of lock %r lapsed before this worker came", self.lock.name)
+        self._log.info("the reservation of %s lapsed before this worker came", self.wanted.noun)
         return self.wait(answer, method, kwargs)
 
     def wait(self, busy: Busy, method: str, kwargs: dict[str, Any]) -> NoReturn:
         """Draw a ticket, or keep the one there is, and wait in the triggerer."""
-        ticket = self.hook.enqueue(self.lock, owner_id=self.owner_id, owner=self.owner, context=self.context)
+        wanted = self.wanted
+        ticket = self.hook.enqueue(wanted.asked, owner_id=self.owner_id, owner=self.owner, context=self.context)
         deadline = None
-        if (limit := self.lock.wait_timeout) is not None:
-            left = float(limit) - ticket.waited  # type: ignore[arg-type]  # a Lock keeps durations in seconds
+        if (limit := wanted.wait_timeout) is not None:
+            left = limit - ticket.waited
             if left <= 0:
                 self.hook.withdraw(ticket.number, self.owner_id)
                 self.give_up()
@@ -79,10 +90,10 @@ class Attempt:
         trigger = WaitForLeaseTrigger(
             ticket=ticket.number,
             owner_id=self.owner_id,
-            lock_name=self.lock.name,
+            lock_name=wanted.lock_name,
             lease_conn_id=self.hook.lease_conn_id,
             schema=self.hook.store.schema,
-            handover_ttl=self.lock.handover_ttl,  # type: ignore[arg-type]
+            handover_ttl=wanted.handover_ttl,
             deadline=deadline,
             method=method,
             kwargs=kwargs,
@@ -91,45 +102,66 @@ class Attempt:
 
     def give_up(self) -> NoReturn:
         """Raise LeaseWaitTimeout with who holds the lock now."""
-        holders = ", ".join(f"{lease.owner} (token {lease.token})" for lease in self.hook.leases(self.lock.name))
+        several = len(self.wanted.locks) > 1
+        held = [lease for name in self.wanted.names for lease in self.hook.leases(name)]
+        holders = ", ".join(
+            f"{lease.owner} ({f'{lease.lock_name!r}, ' if several else ''}token {lease.token})" for lease in held
+        )
         raise LeaseWaitTimeout(
-            f"lock {self.lock.name!r} was not free within wait_timeout={self.lock.wait_timeout} s; "
+            f"{self.wanted.noun} {'were' if several else 'was'} not free within "
+            f"wait_timeout={self.wanted.wait_timeout} s; "
             + (f"held by {holders}" if holders else "nobody holds it now, others were next in line"),
-            lock_name=self.lock.name,
+            lock_name=self.wanted.lock_name,
         )
 
-    def take_up(self, token: int) -> Lease:
-        """Go on with the lease that the triggerer has kept for us. Raises LeaseLost."""
-        for lease in self.hook.leases(self.lock.name, owner_id=self.owner_id):
-            if lease.token == token:
-                return self.hook.renew(lease)
-        raise LeaseLost(
-            f"the lease on {self.lock.name!r}, token {token}, was lost while the task was deferred: "
-            f"{self.hook.last_event(self.lock.name, self.owner_id) or 'nothing is known of it'}",
-            lock_name=self.lock.name,
-        )
+    def take_up(self, tokens: Mapping[str, int]) -> Lease | LeaseSet:
+        """Go on with what the triggerer has kept for us. Raises LeaseLost, and gives the rest back, if one is gone."""
+        ours = self._ours()
+        kept = [lease for lease in ours if tokens.get(lease.lock_name) == lease.token]
+        if gone := [name for name in self.wanted.names if name not in {lease.lock_name for lease in kept}]:
+            raise self._lost(gone, kept, tokens)
+        return self._renewed(kept)
 
-    def held(self) -> Lease | None:
-        """The lease that this try still has, as the database says."""
-        leases = self.hook.leases(self.lock.name, owner_id=self.owner_id)
-        return next((lease for lease in leases if lease.state == "held"), None)
+    def held(self) -> Lease | LeaseSet | None:
+        """What this try still has, as the database says, renewed; None: nothing.
+
+        Raises LeaseLost, and gives the rest back, if it has some of its locks but not all.
+        """
+        ours = [lease for lease in self._ours() if lease.state == "held"]
+        if gone := [name for name in self.wanted.names if name not in {lease.lock_name for lease in ours}]:
+            if ours:
+                raise self._lost(gone, ours, {})
+            return None
+        return self._renewed(ours)
+
+    def end(self) -> LeaseLost | None:
+        """Why this try, which once held the lock, has it no longer; None if it gave it back or never had it."""
+        ends = {name: self.hook.last_event(name, self.owner_id) for name in self.wanted.names}
+        if gone := [name for name, event in ends.items() if event in ("expired", "revoked")]:
+            return self._lost(gone, [], {})
+        return None
 
     def leave_line(self) -> None:
-        """Give up the place in line, if there is one."""
-        for waiter in self.hook.queue(self.lock.name, owner_id=self.owner_id):
+        """Give up the place in line, if there is one, and what is held or reserved."""
+        for waiter in self.hook.queue(self.wanted.names[0], owner_id=self.owner_id):  # one ticket, in all lines
             self.hook.withdraw(waiter.ticket, self.owner_id)
-        for lease in self.hook.leases(self.lock.name, owner_id=self.owner_id):
+        for lease in self._ours():
             self.hook.release(lease)
 
-    def release(self, lease: Lease) -> None:
+    def release(self, lease: Lease | LeaseSet) -> None:
         """Give back. If the database does not answer, the lease ends by itself: that fails no task."""
+        try:
+            for one in lease.leases:
+                self._release(one)
+        finally:
+            self.hook.close()
+
+    def _release(self, lease: Lease) -> None:
         try:
             given_back = self.hook.release(lease)
         except LockProviderError as error:
             self._log.warning("%s could not be released, it ends by itself within %g s: %s", lease, lease.ttl, error)
             return
-        finally:
-            self.hook.close()
         held = datetime.now(UTC) - lease.created_at
         self._log.info(
             "lock %r %s: token %s, held %.1f s",
@@ -139,9 +171,35 @@ class Attempt:
             held.total_seconds(),
         )
 
-    @property
-    def _ttl(self) -> float | None:
-        return self.lock.ttl  # type: ignore[return-value]
+    def _ours(self) -> list[Lease]:
+        """All that this try holds or has reserved, of the locks that it asks for."""
+        names = set(self.wanted.names)
+        return [lease for lease in self.hook.leases(owner_id=self.owner_id) if lease.lock_name in names]
+
+    def _renewed(self, leases: list[Lease]) -> Lease | LeaseSet:
+        if not self.wanted.several:
+            return self.hook.renew(leases[0])
+        try:
+            return self.hook.renew(LeaseSet(tuple(sorted(leases, key=lambda lease: lease.lock_name))))
+        except LeaseLost:
+            self._give_back(leases)
+            raise
+
+    def _lost(self, gone: list[str], left: list[Lease], tokens: Mapping[str, int]) -> LeaseLost:
+        """The error that names what was lost and why. One lost is all lost: what is left is given back."""
+        self._give_back(left)
+        reasons = []
+        for name in gone:
+            token = f", token {tokens[name]}," if name in tokens else ""
+            event = self.hook.last_event(name, self.owner_id)
+            reasons.append(f"{name!r}{token} ({f'it was {event}' if event else 'nothing is known of it'})")
+        return LeaseLost(
+            f"the lease on {' and '.join(reasons)} was lost while the task was deferred", lock_name=gone[0]
+        )
+
+    def _give_back(self, leases: list[Lease]) -> None:
+        for lease in leases:
+            self._release(lease)
 
 
 def _label(ti: Any) -> str:

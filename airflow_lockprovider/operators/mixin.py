@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,15 +17,16 @@ from airflow_lockprovider.compat import (
     TaskAwaitingInput,
     TaskDeferred,
 )
-from airflow_lockprovider.lease.errors import ConfigurationError, LeaseLost, LockProviderError
+from airflow_lockprovider.lease.errors import LeaseLost, LockProviderError
 from airflow_lockprovider.lease.interrupt import Interrupter
 from airflow_lockprovider.lease.keeper import Keeper
-from airflow_lockprovider.lease.lock import Lock
+from airflow_lockprovider.lease.lease_set import LeaseSet
 from airflow_lockprovider.lease.model import Lease
 from airflow_lockprovider.operators.abort import TaskAborted, aborting_on_sigterm
 from airflow_lockprovider.operators.attempt import Attempt
 from airflow_lockprovider.operators.lease_template import LeaseTemplate
 from airflow_lockprovider.operators.refusal import refuse_task
+from airflow_lockprovider.operators.wanted import LockLike, Wanted
 from airflow_lockprovider.triggers.envelope import Envelope
 from airflow_lockprovider.triggers.keeping import KeepLeaseTrigger
 
@@ -49,14 +51,15 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-LockLike = str | Lock | Mapping[str, Any]
+
+__all__ = ["LockLike", "LockedMixin"]
 
 
 class LockedMixin(_Base):
     """Stands left of any operator class (see `locked`). No BaseOperator itself, as Airflow's ResumableJobMixin.
 
-    :param lock: a name, a `Lock`, or a mapping such as ``{"lock_status": "enable", "lock_duration": "10 mins"}``; the
-        name is templated
+    :param lock: a name, a `Lock`, or a mapping such as ``{"lock_status": "enable", "lock_duration": "10 mins"}``; or a
+        list of these: all of them are taken together, or none. Names are templated
     """
 
     @BaseOperatorMeta._apply_defaults  # type: ignore[type-var]
@@ -66,16 +69,16 @@ class LockedMixin(_Base):
 
     def _declare_lock(self, lock: LockLike | None) -> None:
         """Check and keep the lock: when the DAG is parsed, so that a mistake is an import error."""
-        if isinstance(lock, list | tuple):
-            raise ConfigurationError(f"task {self.task_id!r}: several locks on one task are not possible yet")
-        default_name = f"{self.dag_id}.{self.task_id}"
-        declared = None if lock is None else Lock.of(lock, default_name=default_name)
+        declared = Wanted.of(lock, default_name=f"{self.dag_id}.{self.task_id}")
         if declared is not None:
             refuse_task(self)
-            if declared.ttl is not None:
-                config.lease_settings().renewal_period(float(declared.ttl))  # type: ignore[arg-type]
+            for one in declared.locks:
+                if one.ttl is not None:
+                    config.lease_settings().renewal_period(float(one.ttl))  # type: ignore[arg-type]
         self._lock = declared
-        self.lock_name = declared.name if declared else None
+        self.lock_name: str | list[str] | None = None
+        if declared is not None:
+            self.lock_name = declared.names if declared.several else declared.names[0]
         self.lock_holder: Lease | None = None
         self._lock_killed = False
         self._lock_stopped = False
@@ -101,14 +104,14 @@ class LockedMixin(_Base):
         if word.phase == "timeout":
             attempt.give_up()
         if word.phase == "lost":
+            attempt.leave_line()  # of several locks, those that were not lost
+            tokens = ", ".join(f"{name!r} (token {token})" for name, token in word.tokens.items())
             raise LeaseLost(
-                f"the lease on {attempt.lock.name!r}, token {word.token}, was lost while the task was deferred, "
-                f"its work was stopped: {word.reason}",
-                lock_name=attempt.lock.name,
+                f"the lease on {tokens} was lost while the task was deferred, its work was stopped: {word.reason}",
+                lock_name=attempt.wanted.lock_name,
             )
         if word.phase == "kept":
-            assert word.token is not None
-            lease = attempt.take_up(word.token)
+            lease = attempt.take_up(word.tokens)
             return self._run(attempt, lease, next_method, {**kwargs, "event": word.event}, context)
         method, kwargs = word.method, dict(word.kwargs)
         if word.phase == "gone" or word.ticket is None:
@@ -133,26 +136,23 @@ class LockedMixin(_Base):
         """A trigger failed or timed out, a parked task goes on, or Airflow resumed us for no reason (#65248)."""
         lease = attempt.held()
         if lease is not None:
-            return self._run(attempt, attempt.hook.renew(lease), method, kwargs, context)
+            return self._run(attempt, lease, method, kwargs, context)
         if method == TRIGGER_FAIL_REPR:
             attempt.leave_line()
             return super().resume_execution(method, kwargs, context)
-        if method != "execute" and (end := attempt.hook.last_event(attempt.lock.name, attempt.owner_id)) in (
-            "expired",
-            "revoked",
-        ):
-            raise LeaseLost(
-                f"the lease on {attempt.lock.name!r} was lost while the task was deferred: it was {end}",
-                lock_name=attempt.lock.name,
-            )
+        if method != "execute" and (loss := attempt.end()) is not None:
+            raise loss
         return self._first(attempt, method, kwargs, context)
 
-    def _run(self, attempt: Attempt, lease: Lease, method: str, kwargs: dict[str, Any], context: Context) -> Any:
+    def _run(
+        self, attempt: Attempt, lease: Lease | LeaseSet, method: str, kwargs: dict[str, Any], context: Context
+    ) -> Any:
         """Run one leg of the wrapped operator under the lease, and give it back in every ending but a deferral."""
-        self.lock_holder = lease
+        self.lock_holder = lease.leases[0]
         handed_over = False
         try:
-            self.log.info("lock %r is ours: token %s, waited %.1f s", lease.lock_name, lease.token, lease.waited)
+            for one in lease.leases:
+                self.log.info("lock %r is ours: token %s, waited %.1f s", one.lock_name, one.token, one.waited)
             self._render_with(lease)
             with _in_environment(lease), Interrupter() as interrupter, aborting_on_sigterm():
                 if self._lock_killed:
@@ -181,7 +181,7 @@ class LockedMixin(_Base):
             return super().execute(context)
         return super().resume_execution(method, kwargs, context)
 
-    def _hand_over(self, attempt: Attempt, keeper: Keeper[Lease], deferred: TaskDeferred) -> None:
+    def _hand_over(self, attempt: Attempt, keeper: Keeper[Lease | LeaseSet], deferred: TaskDeferred) -> None:
         """The wrapped operator defers itself: put our trigger around its own."""
         if keeper.loss:
             raise keeper.loss
@@ -226,7 +226,7 @@ class LockedMixin(_Base):
             if stand_in.asked:
                 self._lock_renders_again[field] = raw
 
-    def _render_with(self, lease: Lease) -> None:
+    def _render_with(self, lease: Lease | LeaseSet) -> None:
         """Render the fields that ask for the lease once more; Airflow then shows the real token, too."""
         if self._lock_rendering is None:
             return
@@ -239,9 +239,9 @@ class LockedMixin(_Base):
 
     # Inside
 
-    def _attempt(self, lock: Lock, context: Context) -> Attempt:
+    def _attempt(self, wanted: Wanted, context: Context) -> Attempt:
         assert self.lock_name is not None
-        return Attempt(lock.named(self.lock_name), context["ti"], self.log)
+        return Attempt(wanted.named(self.lock_name), context["ti"], self.log)
 
     @contextmanager
     def _seen(self, attempt: Attempt) -> Iterator[None]:
@@ -250,23 +250,32 @@ class LockedMixin(_Base):
             yield
         finally:
             answer = attempt.last_answer
-            if isinstance(answer, Lease):
-                self.lock_holder = answer
-            elif answer is not None and answer.leases:
+            if answer is not None and answer.leases:
                 self.lock_holder = answer.leases[0]
 
 
 @contextmanager
-def _in_environment(lease: Lease) -> Iterator[None]:
-    """The lease for child processes: AIRFLOW_LEASE_NAME and AIRFLOW_LEASE_TOKEN."""
-    values = {"AIRFLOW_LEASE_NAME": lease.lock_name, "AIRFLOW_LEASE_TOKEN": str(lease.token)}
+def _in_environment(lease: Lease | LeaseSet) -> Iterator[None]:
+    """The lease for child processes: AIRFLOW_LEASES (JSON: lock name → token) and, if there is one lock only,
+    AIRFLOW_LEASE_NAME and AIRFLOW_LEASE_TOKEN."""
+    tokens = {one.lock_name: one.token for one in lease.leases}
+    values: dict[str, str | None] = {"AIRFLOW_LEASES": json.dumps(tokens)}
+    one = lease if isinstance(lease, Lease) else None
+    values |= {
+        "AIRFLOW_LEASE_NAME": one.lock_name if one else None,
+        "AIRFLOW_LEASE_TOKEN": str(one.token) if one else None,
+    }
     before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+    _set_environment(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _set_environment(before)
+
+
+def _set_environment(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -23,7 +23,8 @@ class Envelope:
     """reserved: confirm it · gone: the ticket is no more, start over · timeout: waited too long · kept: the inner
     trigger has fired, and the lease was renewed until then · lost: the work was stopped."""
     ticket: int | None = None
-    token: int | None = None
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    """Lock name → fencing token, of what was kept or lost."""
     reason: str = ""
     method: str = "execute"
     """Where the wrapped operator goes on once the lock is ours."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 
 from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 from airflow_lockprovider.compat import import_string, smart_decode_trigger_kwargs
 from airflow_lockprovider.hooks.lease import LeaseHook
 from airflow_lockprovider.lease.errors import LeaseLost, LockProviderError
+from airflow_lockprovider.lease.lease_set import LeaseSet
 from airflow_lockprovider.lease.model import Lease
 from airflow_lockprovider.triggers.coordinator import Coordinator, Kept
 from airflow_lockprovider.triggers.envelope import Envelope
@@ -34,31 +35,29 @@ class KeepLeaseTrigger(BaseTrigger):
         *,
         inner_path: str,
         inner_kwargs: dict[str, Any],
-        lock_name: str,
+        tokens: Mapping[str, int],
         owner_id: str,
-        token: int,
         ttl: float,
         lease_conn_id: str,
         schema: str,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.inner_path, self.inner_kwargs = inner_path, inner_kwargs
-        self.lock_name, self.owner_id, self.token, self.ttl = lock_name, owner_id, token, ttl
+        self.tokens, self.owner_id, self.ttl = dict(tokens), owner_id, ttl
         self.lease_conn_id, self.schema = lease_conn_id, schema
         self._inner: BaseTrigger | None = None
         self._loss: str | None = None
         self._stale = False
 
     @classmethod
-    def around(cls, inner: BaseTrigger, lease: Lease, *, lease_conn_id: str, schema: str) -> Self:
+    def around(cls, inner: BaseTrigger, lease: Lease | LeaseSet, *, lease_conn_id: str, schema: str) -> Self:
         """A trigger that runs ``inner`` under ``lease``."""
         path, kwargs = inner.serialize()
         trigger = cls(
             inner_path=path,
             inner_kwargs=kwargs,
-            lock_name=lease.lock_name,
+            tokens={one.lock_name: one.token for one in lease.leases},
             owner_id=lease.owner_id,
-            token=lease.token,
             ttl=lease.ttl,
             lease_conn_id=lease_conn_id,
             schema=schema,
@@ -73,9 +72,8 @@ class KeepLeaseTrigger(BaseTrigger):
             {
                 "inner_path": self.inner_path,
                 "inner_kwargs": self.inner_kwargs,
-                "lock_name": self.lock_name,
+                "tokens": self.tokens,
                 "owner_id": self.owner_id,
-                "token": self.token,
                 "ttl": self.ttl,
                 "lease_conn_id": self.lease_conn_id,
                 "schema": self.schema,
@@ -88,7 +86,10 @@ class KeepLeaseTrigger(BaseTrigger):
         await hook.resolve()
         inner = self._build_inner()
         coordinator = Coordinator.of(hook)
-        kept = coordinator.keep(lock_name=self.lock_name, owner_id=self.owner_id, token=self.token, ttl=self.ttl)
+        kept = [
+            coordinator.keep(lock_name=name, owner_id=self.owner_id, token=token, ttl=self.ttl)
+            for name, token in self.tokens.items()
+        ]
         # The inner trigger stays in this task: synchronous SDK calls in it depend on that. The watch is beside it.
         this_task = asyncio.current_task()
         assert this_task is not None
@@ -113,34 +114,34 @@ class KeepLeaseTrigger(BaseTrigger):
                 return  # Airflow fails the task: "exited without sending an event"
             if self._loss is None and not isinstance(event, BaseTaskEndEvent):
                 # The whole ttl for the way to the worker, on which nobody renews.
-                self._loss = await asyncio.to_thread(self._renew_once, hook, kept.lease)
+                self._loss = await asyncio.to_thread(self._renew_once, hook, [one.lease for one in kept])
             if self._loss is not None:
                 await self._stop_inner(inner)
-                yield TriggerEvent(Envelope("lost", token=self.token, reason=self._loss).payload())
+                yield TriggerEvent(Envelope("lost", tokens=self.tokens, reason=self._loss).payload())
             elif isinstance(event, BaseTaskEndEvent):
                 # The triggerer ends the task itself: no worker leg follows that could give the lease back.
-                coordinator.forget(kept)
+                self._forget(coordinator, kept)
                 await asyncio.to_thread(self._release, hook)
                 yield event
             else:
                 assert event is not None
-                yield TriggerEvent(Envelope("kept", token=self.token, event=event.payload).payload())
+                yield TriggerEvent(Envelope("kept", tokens=self.tokens, event=event.payload).payload())
         finally:
             watch.cancel()
-            coordinator.forget(kept)
+            self._forget(coordinator, kept)
 
     async def on_kill(self) -> None:
         if self._stale:
             return
         if await still_deferred(self.task_instance):
-            log.info("the lease on %r stays: its task is still deferred", self.lock_name)
+            log.info("the lease on %s stays: its task is still deferred", self._label)
             return
         inner = self._build_inner()
         await self._stop_inner(inner)
         if type(inner).on_kill is BaseTrigger.on_kill:
             log.warning(
-                "%s cannot stop its external work, so lock %r stays taken until the lease expires (at most %g s)",
-                type(inner).__name__, self.lock_name, self.ttl,
+                "%s cannot stop its external work, so %s stays taken until the lease expires (at most %g s)",
+                type(inner).__name__, self._label, self.ttl,
             )  # fmt: skip
             return
         hook = self._hook()
@@ -152,18 +153,23 @@ class KeepLeaseTrigger(BaseTrigger):
         if self._inner is not None:
             await self._inner.cleanup()
 
-    async def _watch(self, coordinator: Coordinator, kept: Kept, hook: LeaseHook, work: asyncio.Task[Any]) -> None:
-        while not kept.lost.done():
-            left = coordinator.give_up_at(kept) - hook.clock()
+    async def _watch(
+        self, coordinator: Coordinator, kept: list[Kept], hook: LeaseHook, work: asyncio.Task[Any]
+    ) -> None:
+        while not any(one.lost.done() for one in kept):
+            left = min(coordinator.give_up_at(one) for one in kept) - hook.clock()
             if left <= 0:
                 break
-            await asyncio.wait({kept.lost}, timeout=min(left, 5.0))
-        if kept.lost.done() and await asyncio.to_thread(self._was_given_back, hook):
+            await asyncio.wait([one.lost for one in kept], timeout=min(left, 5.0), return_when=asyncio.FIRST_COMPLETED)
+        lost = next((one for one in kept if one.lost.done()), None)
+        if lost is not None and await asyncio.to_thread(self._was_given_back, hook, lost.lease.lock_name):
             # Our own worker has released it (the trigger timed out, say): this trigger is merely stale.
             self._stale = True
         else:
-            self._loss = kept.lost.result() if kept.lost.done() else "it could not be renewed in time"
-            log.error("the lease on %r, token %s, was lost: %s", self.lock_name, self.token, self._loss)
+            why = "it could not be renewed in time" if lost is None else lost.lost.result()
+            several = f"{lost.lease.lock_name!r}: " if lost is not None and len(kept) > 1 else ""
+            self._loss = several + why
+            log.error("the lease on %s was lost: %s", self._label, self._loss)
         work.cancel()
 
     def _build_inner(self) -> BaseTrigger:
@@ -184,25 +190,34 @@ class KeepLeaseTrigger(BaseTrigger):
         except Exception:
             log.exception("%s failed to stop its external work", type(inner).__name__)
 
+    @property
+    def _label(self) -> str:
+        return ", ".join(f"{name!r} (token {token})" for name, token in self.tokens.items())
+
+    @staticmethod
+    def _forget(coordinator: Coordinator, kept: list[Kept]) -> None:
+        for one in kept:
+            coordinator.forget(one)
+
     def _hook(self) -> LeaseHook:
         return LeaseHook(self.lease_conn_id, schema=self.schema)
 
     # In threads: each closes the connection that it opened.
 
-    def _renew_once(self, hook: LeaseHook, lease: Lease) -> str | None:
+    def _renew_once(self, hook: LeaseHook, leases: list[Lease]) -> str | None:
         try:
-            hook.renew(lease)
+            hook.renew(LeaseSet(tuple(leases)))
         except LeaseLost as loss:
             return str(loss)
         except LockProviderError as error:
-            log.warning("renewing lock %r before the hand-over failed, its worker will try: %s", self.lock_name, error)
+            log.warning("renewing %s before the hand-over failed, its worker will try: %s", self._label, error)
         finally:
             hook.close()
         return None
 
-    def _was_given_back(self, hook: LeaseHook) -> bool:
+    def _was_given_back(self, hook: LeaseHook, lock_name: str) -> bool:
         try:
-            return hook.last_event(self.lock_name, self.owner_id) == "released"
+            return hook.last_event(lock_name, self.owner_id) == "released"
         except LockProviderError:
             return False
         finally:
@@ -210,8 +225,8 @@ class KeepLeaseTrigger(BaseTrigger):
 
     def _release(self, hook: LeaseHook) -> None:
         try:
-            for lease in hook.leases(self.lock_name, owner_id=self.owner_id):
-                if lease.token == self.token:
+            for lease in hook.leases(owner_id=self.owner_id):
+                if self.tokens.get(lease.lock_name) == lease.token:
                     hook.release(lease)
         finally:
             hook.close()

@@ -151,7 +151,7 @@ def test_with_lock_reads_a_mapped_taskflow_call(dag):
 
     result = with_lock(load.expand(month=[1, 2]), Lock("dwh.sales", ttl=60))
     unmapped = result.operator.unmap({"op_kwargs": {"month": 1}})
-    assert unmapped._lock == Lock("dwh.sales", ttl=60)
+    assert unmapped._lock.locks == (Lock("dwh.sales", ttl=60),)
 
 
 def test_a_lock_without_a_name_is_called_after_dag_group_and_task(dag):
@@ -189,7 +189,11 @@ def bash(**given):
         ("", r"empty.*for example 'dwh.sales'"),
         ("   ", r"empty"),
         ("n" * 201, r"201 characters, at most 200"),
-        (["a", "b"], r"task 'load': several locks"),
+        ([], r"lock=\[\] is empty: name at least one lock"),
+        (["a", "b", "a"], r"'a' is named twice"),
+        (["a", {"ttl": 60}], r"has no name: add name="),
+        (["a", Lock("b", lease_conn_id="other")], r"'a', 'b' lie in several databases \(dwh_default, other\)"),
+        ([Lock("a", on_busy="skip"), Lock("b", on_busy="fail")], r"'a', 'b' say on_busy='fail' and 'skip'"),
         (42, r"lock=42 must be a name, a Lock or a mapping"),
     ],
 )
