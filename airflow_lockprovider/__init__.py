@@ -9,19 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_lockprovider.decorators.lock import lock
     from airflow_lockprovider.hooks.lease import LeaseHook
     from airflow_lockprovider.lease.lock import Lock
     from airflow_lockprovider.lease.model import Lease
-    from airflow_lockprovider.operators.locked import LockedOperator, locked, with_lock
+    from airflow_lockprovider.operators.door import LockedOperator
+    from airflow_lockprovider.operators.locked import locked, with_lock
 
 __version__ = "0.1.0"
-__all__ = ["Lease", "LeaseHook", "Lock", "LockedOperator", "__version__", "locked", "with_lock"]
+__all__ = ["Lease", "LeaseHook", "Lock", "LockedOperator", "__version__", "lock", "locked", "with_lock"]
 
 _HOMES = {
     "Lease": "airflow_lockprovider.lease.model",
     "LeaseHook": "airflow_lockprovider.hooks.lease",
     "Lock": "airflow_lockprovider.lease.lock",
-    "LockedOperator": "airflow_lockprovider.operators.locked",
+    "LockedOperator": "airflow_lockprovider.operators.door",
+    "lock": "airflow_lockprovider.decorators.lock",
     "locked": "airflow_lockprovider.operators.locked",
     "with_lock": "airflow_lockprovider.operators.locked",
 }

@@ -17,8 +17,9 @@ from airflow.providers.common.compat.sdk import (
     conf,
     redact,
 )
-from airflow.sdk.bases.decorator import task_decorator_factory
+from airflow.sdk.bases.decorator import is_decorated_task, task_decorator_factory
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, BaseOperatorMeta
+from airflow.sdk.definitions._internal.decorators import remove_task_decorator
 from airflow.sdk.definitions.connection import Connection
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.definitions.xcom_arg import XComArg
@@ -50,5 +51,7 @@ __all__ = [
     "import_string",
     "redact",
     "smart_decode_trigger_kwargs",
+    "is_decorated_task",
     "task_decorator_factory",
+    "remove_task_decorator",
 ]

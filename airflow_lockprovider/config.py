@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from airflow_lockprovider.compat import conf
 from airflow_lockprovider.lease.duration import seconds
 from airflow_lockprovider.lease.settings import LeaseSettings, check_schema
@@ -19,6 +22,15 @@ def lease_conn_id() -> str:
 def schema() -> str:
     """Schema of the lock tables in that database. Raises ConfigurationError for a name that is no plain SQL name."""
     return check_schema(conf.get(SECTION, "schema", fallback="lockprovider"))
+
+
+def rules_file() -> Path | None:
+    """The file with rules that put locks on tasks, or None. A relative path starts from AIRFLOW_HOME."""
+    given = str(conf.get(SECTION, "rules", fallback="")).strip()
+    if not given:
+        return None
+    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+    return home / Path(os.path.expandvars(given)).expanduser()
 
 
 def lease_settings() -> LeaseSettings:

@@ -21,7 +21,7 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        "operators": _modules("operators.locked"),
+        "operators": _modules("operators.door", "operators.locked"),
         "sensors": _modules("sensors.s3_replication", "sensors.glue_crawl"),
         "hooks": _modules("hooks.lease"),
         "triggers": _modules("triggers.waiting", "triggers.keeping", "triggers.readiness"),
@@ -80,6 +80,12 @@ def get_provider_info() -> dict[str, Any]:
                         default="True",
                         example="False",
                         type_="boolean",
+                    ),
+                    "rules": _option(
+                        "YAML file with rules that put locks on tasks without a change to their DAGs. A relative path "
+                        "starts from AIRFLOW_HOME. DAG processor and workers need the same file. Empty: no rules.",
+                        default="",
+                        example="/opt/airflow/lock_rules.yaml",
                     ),
                     "poll_interval": _option(
                         "How often waiters look at the lock. Must be below skip_after.",

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from airflow.providers.standard.decorators.python import _PythonDecoratedOperator
 
 from airflow_lockprovider.compat import task_decorator_factory
-from airflow_lockprovider.operators.locked import locked
-from airflow_lockprovider.operators.mixin import LockLike
+from airflow_lockprovider.operators.locked import check_lock, locked
+from airflow_lockprovider.operators.wanted import LockLike
+
+
+@cache
+def _locked_function() -> Any:
+    cls: Any = locked(_PythonDecoratedOperator)
+    namespace = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(cls)(cls.__name__, (cls,), {**namespace, "_lock_named_after_task": True})
 
 
 def locked_task(
@@ -21,13 +29,15 @@ def locked_task(
 ) -> Any:
     """Run a Python function under a lock.
 
-    The function may ask for the lease with an argument ``lease=None``. Without ``lock`` the lock is called after the
-    task: ``dag_id.task_id``.
+    The function may ask for the lease with an argument ``lease=None``. Without ``lock`` it is the one of the
+    ``default_args``, else the lock is called after the task: ``dag_id.task_id``.
     """
+    if lock is not None:
+        check_lock(lock)
+        kwargs["lock"] = lock
     return task_decorator_factory(
         python_callable=python_callable,
         multiple_outputs=multiple_outputs,
-        decorated_operator_class=locked(_PythonDecoratedOperator),
-        lock={} if lock is None else lock,
+        decorated_operator_class=_locked_function(),
         **kwargs,
     )

@@ -54,6 +54,8 @@ else:
 
 __all__ = ["LockLike", "LockedMixin"]
 
+_MISSING: Any = object()
+
 
 class LockedMixin(_Base):
     """Stands left of any operator class (see `locked`). No BaseOperator itself, as Airflow's ResumableJobMixin.
@@ -62,8 +64,15 @@ class LockedMixin(_Base):
         list of these: all of them are taken together, or none. Names are templated
     """
 
+    _lock_named_after_task = False
+    """Whether ``lock`` may be left out; the lock is then called after the task."""
+
     @BaseOperatorMeta._apply_defaults  # type: ignore[type-var]
-    def __init__(self, *, lock: LockLike | None, **kwargs: Any) -> None:
+    def __init__(self, *, lock: LockLike | None = _MISSING, **kwargs: Any) -> None:
+        if lock is _MISSING:  # by now it would have come from default_args
+            if not self._lock_named_after_task:
+                raise TypeError("missing keyword argument 'lock'")
+            lock = {}
         super().__init__(**kwargs)
         self._declare_lock(lock)
 
