@@ -42,6 +42,8 @@ def lease_settings() -> LeaseSettings:
         skip_after=_duration("skip_after", _DEFAULTS.skip_after),
         prune_after=_duration("prune_after", _DEFAULTS.prune_after),
         poll_interval=_duration("poll_interval", _DEFAULTS.poll_interval),
+        standby=conf.get(SECTION, "standby", fallback=_DEFAULTS.standby),  # checked there
+        standby_limit=_duration("standby_limit", _DEFAULTS.standby_limit),
         listen=conf.getboolean(SECTION, "listen", fallback=_DEFAULTS.listen),
     )
 

@@ -81,6 +81,17 @@ def get_provider_info() -> dict[str, Any]:
                         example="False",
                         type_="boolean",
                     ),
+                    "standby": _option(
+                        "Whether the next in line wait on a worker for the last moments, so that a lock is handed over "
+                        "in milliseconds: auto (when history says that the lock is about to be free), always or never.",
+                        default="auto",
+                        example="never",
+                    ),
+                    "standby_limit": _option(
+                        "How long a waiter that was called up to a worker stays there at most.",
+                        default="15",
+                        example="30",
+                    ),
                     "rules": _option(
                         "YAML file with rules that put locks on tasks without a change to their DAGs. A relative path "
                         "starts from AIRFLOW_HOME. DAG processor and workers need the same file. Empty: no rules.",

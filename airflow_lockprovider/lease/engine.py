@@ -26,6 +26,7 @@ from airflow_lockprovider.lease.model import Busy, Lease, LeaseEvent, Renewal, T
 from airflow_lockprovider.lease.once import OnceVerbs
 from airflow_lockprovider.lease.request import Locks, Request
 from airflow_lockprovider.lease.settings import LeaseSettings
+from airflow_lockprovider.lease.standby import StandbyVerbs
 from airflow_lockprovider.lease.store import Store
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class Asking(TypedDict, total=False):
     """Kept with the lease, as JSON."""
 
 
-class LeaseEngine(OnceVerbs):
+class LeaseEngine(StandbyVerbs, OnceVerbs):
     """Grants, keeps and gives back leases.
 
     Every verb is synchronous, one call to the database, in autocommit. A lock is named by text or by a `Lock`, whose

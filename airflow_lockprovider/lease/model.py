@@ -100,7 +100,7 @@ class TicketView:
     """What a poll says about a ticket: try it, go on waiting, or forget it."""
 
     number: int
-    verdict: Literal["try", "wait", "gone"]
+    verdict: Literal["try", "wait", "gone", "call"]
     position: int
     """How many living requests stand before it."""
 

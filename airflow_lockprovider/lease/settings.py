@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from airflow_lockprovider.lease.errors import ConfigurationError
 
 _YEAR = 366 * 86400.0
+_DURATIONS = ("ttl", "handover_ttl", "skip_after", "prune_after", "poll_interval", "renew_every", "standby_limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,15 @@ class LeaseSettings:
     """How often waiters look, beneath notifications."""
     listen: bool = True
     """Let the database wake waiters up (LISTEN). False behind a pooler in transaction mode: polling alone."""
+    standby: Literal["auto", "always", "never"] = "auto"
+    """Whether the next in line wait on a worker for the last moments, so that the lock is handed over at once."""
+    standby_limit: float = 15.0
+    """How long a waiter that was called up to a worker stays there, before it leaves again."""
     safety_margin: float = 0.1
     """Share of the ttl before its end at which the keeper gives up: the work must stop before others may start."""
 
     def __post_init__(self) -> None:
-        for name in ("ttl", "handover_ttl", "skip_after", "prune_after", "poll_interval", "renew_every"):
+        for name in _DURATIONS:
             value = getattr(self, name)
             if value is None and name == "renew_every":
                 continue
@@ -40,6 +46,8 @@ class LeaseSettings:
                 raise ConfigurationError(f"{name}={value!r} must be above zero seconds and below a year")
         if self.listen not in (True, False):
             raise ConfigurationError(f"listen={self.listen!r} must be True or False")
+        if self.standby not in ("auto", "always", "never"):
+            raise ConfigurationError(f"standby={self.standby!r}: use 'auto', 'always' or 'never'")
         if not isinstance(self.safety_margin, int | float) or not 0 < self.safety_margin < 0.5:
             raise ConfigurationError(
                 f"safety_margin={self.safety_margin!r} must be between 0 and 0.5 (a share of the ttl)"

@@ -10,7 +10,16 @@ from importlib.resources import files
 from airflow_lockprovider.lease.settings import check_schema
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
-_CODE = ("functions_internal.sql", "functions.sql", "guard.sql", "functions_once.sql", "views.sql", "roles.sql")
+_CODE = (
+    "functions_internal.sql",
+    "functions.sql",
+    "functions_standby.sql",
+    "guard.sql",
+    "functions_once.sql",
+    "views.sql",
+    "roles.sql",
+)
+_CALLS = ("calls.sql", "calls_standby.sql")
 
 
 class Statements:
@@ -19,8 +28,11 @@ class Statements:
     def __init__(self, dialect: str, schema: str) -> None:
         self._folder = files("airflow_lockprovider.lease") / "sql" / dialect
         self.schema = check_schema(schema)
-        _, *parts = _NAME.split(self.script("calls.sql"))
-        self._calls = {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
+        self._calls: dict[str, str] = {}
+        for script in _CALLS:
+            if (self._folder / script).is_file():  # a dialect may have no standby
+                _, *parts = _NAME.split(self.script(script))
+                self._calls |= {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
     def __getitem__(self, name: str) -> str:
         return self._calls[name]

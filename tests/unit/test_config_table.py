@@ -20,6 +20,8 @@ SETTINGS: dict[str, list[Any]] = {
     "prune_after": [*NO_DURATION, None, 5],
     "poll_interval": [*NO_DURATION, None, 10],
     "listen": [None, "maybe", 2],
+    "standby": [None, "sometimes", True],
+    "standby_limit": [*NO_DURATION, None],
     "safety_margin": [0, -0.1, 0.5, 1, float("nan"), None, "a tenth"],
 }
 LOCK: dict[str, list[Any]] = {
@@ -43,6 +45,8 @@ OPTIONS = {
     "skip_after": ["0", "soon", "0.5"],
     "prune_after": ["0", "soon", "5"],
     "poll_interval": ["0", "soon", "10"],
+    "standby": ["sometimes"],
+    "standby_limit": ["0", "soon"],
     "schema": ["Upper", "a-b", "1x", "x" * 60],
 }
 

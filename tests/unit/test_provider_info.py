@@ -23,7 +23,7 @@ from airflow_lockprovider.lease.settings import LeaseSettings
 
 INFO = get_provider_info()
 OPTIONS: dict[str, dict[str, Any]] = INFO["config"]["lockprovider"]["options"]
-DURATIONS = sorted(set(OPTIONS) - {"lease_conn_id", "schema", "listen", "rules"})
+DURATIONS = sorted(set(OPTIONS) - {"lease_conn_id", "schema", "listen", "rules", "standby"})
 AIRFLOW = Path(airflow.__file__).parent
 
 
@@ -75,6 +75,7 @@ def test_declared_defaults_are_the_ones_in_effect():
     assert OPTIONS["lease_conn_id"]["default"] == config.DEFAULT_CONN_ID == config.lease_conn_id()
     assert OPTIONS["schema"]["default"] == config.schema()
     assert OPTIONS["listen"]["default"] == str(settings.listen)
+    assert OPTIONS["standby"]["default"] == settings.standby
     assert (OPTIONS["rules"]["default"] or None) == config.rules_file()
     defaults = {name: OPTIONS[name]["default"] for name in DURATIONS}
     declared = {name: seconds(text, setting=name) if text else None for name, text in defaults.items()}

@@ -35,7 +35,8 @@ begin
                 from pg_catalog.pg_proc p
                 where p.pronamespace = (select n.oid from pg_catalog.pg_namespace n where n.nspname = :'schema')
                   and p.proname in ('declare', 'try_acquire', 'enqueue', 'poll', 'reserve', 'confirm', 'withdraw', 'renew',
-                                    'release', 'adopt', 'clean_up', 'guard_pids', 'mark_done'));
+                                    'release', 'adopt', 'clean_up', 'guard_pids', 'mark_done', 'linger', 'look', 'call_up',
+                                    'stand_by', 'stand_down', 'set_deferred'));
         end if;
         if kind = 'admin' then
             execute (
