@@ -23,6 +23,7 @@ class Dialect(Protocol):
     def engine(self, **settings: Any) -> LeaseEngine: ...
     def empty(self) -> None: ...
     def expire(self, lease: Lease) -> None: ...
+    def end_hold(self, lock_name: str, token: int) -> None: ...
     def age_waiter(self, ticket: Ticket, seconds: float) -> None: ...
     def query(self, sql: str) -> list[Any]: ...
     def close(self) -> None: ...
@@ -61,14 +62,23 @@ class Postgres:
         )
         assert done.rowcount == 1
 
+    def end_hold(self, lock_name: str, token: int) -> None:
+        """Let the time be over that the lease is held at least."""
+        done = self._connection.execute(
+            "update lockprovider.lease set hold_until = clock_timestamp() - interval '1 second'"
+            " where lock_name = %s and token = %s and hold_until is not null",
+            (lock_name, token),
+        )
+        assert done.rowcount == 1
+
     def age_waiter(self, ticket: Ticket, seconds: float) -> None:
-        """Let the waiter have been looked after for the last time ``seconds`` ago."""
+        """Let the waiter have been looked after for the last time ``seconds`` ago, on all its locks."""
         done = self._connection.execute(
             "update lockprovider.waiter set seen_at = clock_timestamp() - make_interval(secs => %s),"
             " worker_session = null where ticket = %s",
             (seconds, ticket.number),
         )
-        assert done.rowcount == 1
+        assert done.rowcount
 
     def query(self, sql: str) -> list[Any]:
         """First column of what plain SQL answers (of the user's own tables)."""
@@ -136,6 +146,13 @@ class Redshift(Postgres):
             (lease.lock_name, lease.token),
         )
 
+    def end_hold(self, lock_name: str, token: int) -> None:
+        self._write(
+            "update lockprovider.lease set hold_until = getdate() - interval '2 seconds'"
+            " where lock_name = %s and token = %s and hold_until is not null",
+            (lock_name, token),
+        )
+
     def age_waiter(self, ticket: Ticket, seconds: float) -> None:
         self._write(
             "update lockprovider.waiter set seen_at = getdate() - make_interval(secs => %s),"
@@ -146,7 +163,7 @@ class Redshift(Postgres):
     def _write(self, sql: str, values: tuple[Any, ...]) -> None:
         with self._connection.transaction():
             self._connection.execute("lock lockprovider.mutex")  # like everybody who writes
-            assert self._connection.execute(sql, values).rowcount == 1
+            assert self._connection.execute(sql, values).rowcount
 
 
 SHIMS = (Path(__file__).parent / "redshift_mode.sql").read_text(encoding="utf-8")

@@ -6,13 +6,14 @@ import os
 from typing import Any
 
 import hypothesis.strategies as st
+import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from airflow_lockprovider.lease import ConfigurationError, Lease, LeaseSet, Lock
+from airflow_lockprovider.lease import Busy, ConfigurationError, Lease, LeaseSet, Lock
 from tests.conformance.dialects import Dialect
-from tests.model.lock_model import Grant, Model, Place, Refused, Wanted
+from tests.model.lock_model import Grant, Key, Model, Place, Refusal, Refused, Wanted
 
 NAMES = ["a", "b", "c"]
 EXAMPLES = int(os.environ.get("LOCKPROVIDER_MODEL_EXAMPLES", "12"))
@@ -24,6 +25,9 @@ requests = st.one_of(
     st.dictionaries(st.sampled_from(NAMES), one, min_size=1, max_size=1),
     st.dictionaries(st.sampled_from(NAMES), one, min_size=2, max_size=3),
 )
+seldom = st.sampled_from([False, False, False, True])
+LONG = 300
+"""Seconds that nobody here lives to see the end of."""
 
 
 class Verbs(RuleBasedStateMachine):
@@ -36,19 +40,22 @@ class Verbs(RuleBasedStateMachine):
         self.engine = dialect.engine()
         self.model = Model(NAMES)
         self.tickets: dict[int, Any] = {}
-        self.leases: dict[tuple[str, int], Lease] = {}
+        self.leases: dict[Key, Lease] = {}
+        self.guards: dict[Key, psycopg.Connection] = {}
         self.newest = dict.fromkeys(NAMES, 0)
         for capacity, name in enumerate(NAMES, start=1):
             self.set_capacity(name, capacity)
 
     # Taking
 
-    @rule(owner=owners, wanted=requests)
-    def try_acquire(self, owner: str, wanted: Wanted) -> None:
+    @rule(owner=owners, wanted=requests, hold=seldom)
+    def try_acquire(self, owner: str, wanted: Wanted, hold: bool) -> None:
         if self._misuses(owner, wanted):
             return
         self._same(
-            lambda: self.model.try_acquire(owner, wanted), lambda: self.engine.try_acquire(**_asked(owner, wanted))
+            lambda: self.model.try_acquire(owner, wanted),
+            lambda: self.engine.try_acquire(**_asked(owner, wanted, hold)),
+            hold,
         )
 
     @rule(owner=owners, wanted=requests, priority=st.integers(0, 1))
@@ -72,12 +79,14 @@ class Verbs(RuleBasedStateMachine):
         self._same(lambda: self.model.reserve(place.ticket), lambda: self.engine.reserve(number))
 
     @precondition(lambda self: self.model.line)
-    @rule(data=st.data())
-    def confirm(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), hold=seldom)
+    def confirm(self, data: st.DataObject, hold: bool) -> None:
         place = self._a_place(data)
         number = self.tickets[place.ticket].number
         self._same(
-            lambda: self.model.confirm(place.ticket, place.owner), lambda: self.engine.confirm(number, place.owner)
+            lambda: self.model.confirm(place.ticket, place.owner),
+            lambda: self.engine.confirm(number, place.owner, hold_at_least=LONG if hold else None),
+            hold,
         )
 
     @precondition(lambda self: self.model.line)
@@ -121,55 +130,111 @@ class Verbs(RuleBasedStateMachine):
         assert self.engine.renew(lease, ttl=500).token == lease.token
 
     @precondition(lambda self: self.model.grants)
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
-        for lease in self._one_or_a_whole_reservation(data):
-            self._end(lease)
+    @rule(data=st.data(), whole=st.booleans())
+    def release(self, data: st.DataObject, whole: bool) -> None:
+        for lease in self._one_or_all(data, whole):
+            self.model.end(_key(lease))
             assert self.engine.release(lease)
 
     @precondition(lambda self: self.model.grants)
-    @rule(data=st.data())
-    def expire(self, data: st.DataObject) -> None:
-        for lease in self._one_or_a_whole_reservation(data):
-            self._end(lease)
+    @rule(data=st.data(), whole=st.booleans())
+    def expire(self, data: st.DataObject, whole: bool) -> None:
+        """Of a set, all leases or one alone: a reservation lapses in part."""
+        for lease in self._one_or_all(data, whole):
+            self.model.end(_key(lease))
             self.dialect.expire(lease)
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data())
     def use_a_lease_that_is_gone(self, data: st.DataObject) -> None:
         lease = data.draw(st.sampled_from(list(self.leases.values())))
-        if (lease.lock_name, lease.token) not in self._living():
+        if _key(lease) not in self.model.living():
             assert not self.engine.release(lease)
             assert self.engine.renew_many([lease])[0].outcome == "lost"
+            if self.dialect.name == "postgres":
+                with psycopg.connect(self.dialect.dsn) as late, pytest.raises(psycopg.Error, match=str(lease.token)):
+                    late.execute(lease.guard)
 
     @precondition(lambda self: self.model.grants)
-    @rule(data=st.data())
-    def revoke(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), all_of_them=seldom)
+    def revoke(self, data: st.DataObject, all_of_them: bool) -> None:
         """A reservation is taken away together with its place in line, on all of its locks."""
+        self._revoke(*_key(self._a_lease(data)), all_of_them)
+
+    @precondition(lambda self: self.model.remnants)
+    @rule(data=st.data(), all_of_them=seldom)
+    def revoke_what_is_only_kept(self, data: st.DataObject, all_of_them: bool) -> None:
+        self._revoke(*data.draw(st.sampled_from(sorted(self.model.remnants))), all_of_them)
+
+    @precondition(lambda self: self.model.grants or self.model.remnants)
+    @rule(owner=owners, data=st.data())
+    def adopt(self, owner: str, data: st.DataObject) -> None:
+        """Often what the earlier attempt holds, sometimes a part of it or too much."""
+        previous = data.draw(owners.filter(lambda one: one != owner))
+        held = [sorted(one.tokens) for one in self.model.grants if one.owner == previous]
+        names = data.draw(st.sampled_from([*held, *held, *([name] for name in NAMES), NAMES[:2]]))
+        if not self._may_adopt(owner, names):
+            return
+        self._same(
+            lambda: self.model.adopt(owner, previous, names),
+            lambda: self.engine.adopt(names if len(names) > 1 else names[0], owner, previous),
+        )
+
+    # Guarded transactions
+
+    @precondition(lambda self: self.dialect.name == "postgres" and self.model.grants and len(self.guards) < 3)
+    @rule(data=st.data())
+    def begin_a_guarded_transaction(self, data: st.DataObject) -> None:
         lease = self._a_lease(data)
-        grant = self._grant(lease)
-        if grant.state == "reserved":
-            assert grant.ticket is not None
-            gone = set(grant.tokens.values())
-            self.model.withdraw(grant.ticket)
-        else:
-            gone = {lease.token}
-            self._end(lease)
-        assert {one.token for one in self.engine.revoke(lease.lock_name, "ann", "test", token=lease.token)} == gone
+        if _key(lease) in self.guards:
+            return
+        connection = psycopg.connect(self.dialect.dsn)
+        if self.model.living()[_key(lease)].state == "reserved":
+            with connection, pytest.raises(psycopg.Error, match="it is reserved"):
+                connection.execute(lease.guard)
+            return
+        connection.execute(lease.guard)
+        self.guards[_key(lease)] = connection
+        self.model.guarded.add(_key(lease))
+
+    @precondition(lambda self: self.guards)
+    @rule(data=st.data(), commit=st.booleans())
+    def end_a_guarded_transaction(self, data: st.DataObject, commit: bool) -> None:
+        key = data.draw(st.sampled_from(sorted(self.guards)))
+        with self.guards.pop(key) as connection:
+            if not commit:
+                connection.rollback()
+            elif key in self.model.living():
+                connection.execute("select lockprovider.still_held(%s, %s)", key)
+            else:
+                with pytest.raises(psycopg.Error, match="is not held any more"):
+                    connection.execute("select lockprovider.still_held(%s, %s)", key)
+        self.model.no_longer_guarded(key)
 
     # Time and people
+
+    @precondition(lambda self: self.model.kept)
+    @rule(data=st.data())
+    def the_time_to_hold_it_is_over(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.model.kept)))
+        self.model.no_longer_kept(key)
+        self.dialect.end_hold(*key)
 
     @precondition(lambda self: self.model.line)
     @rule(data=st.data())
     def a_waiter_dies(self, data: st.DataObject) -> None:
         place = self._a_place(data)
-        if len(place.wanted) > 1 and self.dialect.name != "postgres":
-            return  # its hand on the clock takes one row, or none
         place.alive = False
-        try:
-            self.dialect.age_waiter(self.tickets[place.ticket], self.engine.settings.skip_after + 1)
-        except AssertionError:
-            assert len(place.wanted) > 1, "it expects one row"
+        self.dialect.age_waiter(self.tickets[place.ticket], self.engine.settings.skip_after + 1)
+
+    @precondition(lambda self: self.model.line)
+    @rule(data=st.data())
+    def a_waiter_is_dead_for_long(self, data: st.DataObject) -> None:
+        place = self._a_place(data)
+        if self.model.reservation(place.ticket) is None:
+            self.model.withdraw(place.ticket)
+            self.dialect.age_waiter(self.tickets[place.ticket], self.engine.settings.prune_after + 1)
+            assert self.engine.clean_up() >= len(place.wanted)
 
     @rule(name=st.sampled_from(NAMES), capacity=st.integers(1, 3))
     def set_capacity(self, name: str, capacity: int) -> None:
@@ -206,24 +271,36 @@ class Verbs(RuleBasedStateMachine):
             name: [
                 (place.owner, place.alive)
                 for place in self.model.in_order()
-                if name in place.wanted and self.model.reservation(place.ticket) is None
+                if name in place.wanted and not self.model.is_reserved(place.ticket, name)
             ]
             for name in NAMES
         }
 
     def teardown(self) -> None:
-        """When all leases are over and nothing is paused, everybody in line gets in, one after the other."""
+        try:
+            self._everybody_gets_in()
+        finally:
+            self.engine.close()
+
+    def _everybody_gets_in(self) -> None:
+        """When all leases are over and nothing is paused, one after the other."""
+        while self.guards:
+            key, connection = self.guards.popitem()
+            connection.close()
+            self.model.no_longer_guarded(key)
+        for key in sorted(self.model.kept):
+            self.model.no_longer_kept(key)
+            self.dialect.end_hold(*key)
         for name in NAMES:
             self.pause_or_resume(name, False)
-        for lease in list(self._living().values()):
-            self._end(lease)
-            assert self.engine.release(lease)
+        for key in list(self.model.living()):
+            self.model.end(key)
+            assert self.engine.release(self.leases[key])
         waiting = [place for place in self.model.line if place.alive]
         while waiting:
             served = [place for place in waiting if self._is_served(place)]
             assert served, f"nobody of {waiting} can be granted"
             waiting = [place for place in waiting if place not in served]
-        self.engine.close()
 
     def _is_served(self, place: Place) -> bool:
         number = self.tickets[place.ticket].number
@@ -238,19 +315,25 @@ class Verbs(RuleBasedStateMachine):
 
     # Help
 
-    def _same(self, model: Any, engine: Any) -> None:
-        """The same answer of both: a grant with the same tokens or with new ones, none, or a refusal."""
+    def _same(self, model: Any, engine: Any, hold: bool = False) -> None:
+        """The same answer of both: a grant with the same tokens or with new ones, none and why, or a refusal."""
+        before = {key for key, grant in self.model.living().items() if grant.state == "held"}
         try:
-            expected: Grant | None = model()
+            expected: Grant | Refusal | None = model()
         except Refused as refused:
             with pytest.raises(ConfigurationError, match=str(refused)):
                 engine()
             return
         answer = engine()
-        assert bool(answer) == (expected is not None), str(answer)
         if expected is None:
+            assert answer is None, str(answer)
             return
-        assert {lease.lock_name for lease in _all(answer)} == expected.tokens.keys()
+        if isinstance(expected, Refusal):
+            assert isinstance(answer, Busy), str(answer)
+            assert answer.position == expected.position
+            assert {(one.lock_name, one.token) for one in answer.leases} == expected.out
+            return
+        assert {lease.lock_name for lease in _all(answer)} == expected.tokens.keys(), str(answer)
         for lease in _all(answer):
             assert (lease.owner_id, lease.state) == (expected.owner, expected.state)
             assert (lease.units, lease.shared) == expected.wanted[lease.lock_name]
@@ -258,24 +341,26 @@ class Verbs(RuleBasedStateMachine):
                 assert lease.token > self.newest[lease.lock_name]
                 self.newest[lease.lock_name] = lease.token
                 expected.tokens[lease.lock_name] = lease.token
-                self.leases[lease.lock_name, lease.token] = lease
+                self.leases[_key(lease)] = lease
             assert lease.token == expected.tokens[lease.lock_name]
+        if hold:
+            self.model.kept |= expected.tokens.items() - before
+
+    def _revoke(self, name: str, token: int, all_of_them: bool) -> None:
+        only = None if all_of_them else token
+        gone = {(one.lock_name, one.token) for one in self.engine.revoke(name, "ann", "test", token=only)}
+        assert gone == self.model.revoke(name, only)
 
     def _a_place(self, data: st.DataObject) -> Place:
         return data.draw(st.sampled_from(self.model.line))
 
-    def _living(self) -> dict[tuple[str, int], Lease]:
-        return {key: self.leases[key] for grant in self.model.grants for key in grant.tokens.items()}
-
     def _a_lease(self, data: st.DataObject) -> Lease:
-        return data.draw(st.sampled_from(list(self._living().values())))
+        return self.leases[data.draw(st.sampled_from(list(self.model.living())))]
 
-    def _one_or_a_whole_reservation(self, data: st.DataObject) -> list[Lease]:
+    def _one_or_all(self, data: st.DataObject, whole: bool) -> list[Lease]:
         lease = self._a_lease(data)
-        grant = self._grant(lease)
-        if grant.state == "held":
-            return [lease]
-        return [self.leases[key] for key in grant.tokens.items()]
+        grant = self.model.living()[_key(lease)]
+        return [self.leases[key] for key in grant.tokens.items()] if whole else [lease]
 
     def _misuses(self, owner: str, wanted: Wanted, waiting: bool = False) -> bool:
         """An owner_id is for one request: it does not ask for more beside what it holds."""
@@ -283,18 +368,21 @@ class Verbs(RuleBasedStateMachine):
         mixed = any(grant.tokens.keys() & wanted.keys() and grant.tokens.keys() != wanted.keys() for grant in held)
         return mixed or (waiting and any(grant.tokens.keys() & wanted.keys() for grant in held))
 
-    def _end(self, lease: Lease) -> None:
-        grant = self._grant(lease)
-        del grant.tokens[lease.lock_name]
-        if not grant.tokens:
-            self.model.grants.remove(grant)
-
-    def _grant(self, lease: Lease) -> Grant:
-        return next(one for one in self.model.grants if one.tokens.get(lease.lock_name) == lease.token)
+    def _may_adopt(self, owner: str, names: list[str]) -> bool:
+        """The same: it adopts before it asks for anything else on these locks, or asks for its adoption again."""
+        held = [one.tokens.keys() for one in self.model.grants if one.owner == owner and one.tokens.keys() & set(names)]
+        in_line = any(place.owner == owner and place.wanted.keys() & set(names) for place in self.model.line)
+        rest = [one for (name, _), one in self.model.remnants.items() if name in names and one.owner == owner]
+        return not in_line and all(one.adopted for one in rest) and held in ([], [set(names)])
 
 
-def _asked(owner: str, wanted: Wanted) -> dict[str, Any]:
-    locks = [Lock(name, units=units, shared=shared) for name, (units, shared) in wanted.items()]
+def _key(lease: Lease) -> Key:
+    return lease.lock_name, lease.token
+
+
+def _asked(owner: str, wanted: Wanted, hold: bool = False) -> dict[str, Any]:
+    keep = LONG if hold else None
+    locks = [Lock(name, units=units, shared=shared, hold_at_least=keep) for name, (units, shared) in wanted.items()]
     return {"lock": locks if len(locks) > 1 else locks[0], "owner_id": owner}
 
 
