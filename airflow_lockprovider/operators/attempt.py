@@ -86,7 +86,7 @@ class Attempt:
                 self.hook.withdraw(ticket.number, self.owner_id)
                 self.give_up()
             deadline = datetime.now(UTC) + timedelta(seconds=left)
-        self._log.info("%s; waiting in line with ticket %s", busy, ticket.number)
+        self._log.info("%s; waiting as number %s in line (ticket %s)", busy, busy.position + 1, ticket.number)
         trigger = WaitForLeaseTrigger(
             ticket=ticket.number,
             owner_id=self.owner_id,
@@ -140,6 +140,26 @@ class Attempt:
         if gone := [name for name, event in ends.items() if event in ("expired", "revoked")]:
             return self._lost(gone, [], {})
         return None
+
+    def abandon(self) -> None:
+        """Give up everything, as the task was told to stop. If the database does not answer, it ends by itself."""
+        self.hook.close()  # whatever its connection was doing was cut short
+        try:
+            self.leave_line()
+        except LockProviderError as error:
+            self._log.warning("%s could not be given up, which then ends by itself: %s", self.wanted.noun, error)
+        finally:
+            self.hook.close()
+
+    def tell(self, lease: Lease | LeaseSet, *, again: bool) -> None:
+        """Say in the task's log that the lock is ours. ``again``: it already was in an earlier leg."""
+        what = ", ".join(f"{one.lock_name!r} (token {one.token})" for one in lease.leases)
+        noun, verb = ("lock", "is") if len(lease.leases) == 1 else ("locks", "are")
+        if again:
+            since = datetime.now(UTC) - lease.leases[0].created_at
+            self._log.info("%s %s %s still ours, for %.1f s now", noun, what, verb, since.total_seconds())
+        else:
+            self._log.info("%s %s %s ours, waited %.1f s", noun, what, verb, lease.waited)
 
     def leave_line(self) -> None:
         """Give up the place in line, if there is one, and what is held or reserved."""

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_lockprovider import config
@@ -24,6 +25,7 @@ from airflow_lockprovider.lease.lease_set import LeaseSet
 from airflow_lockprovider.lease.model import Lease
 from airflow_lockprovider.operators.abort import TaskAborted, aborting_on_sigterm
 from airflow_lockprovider.operators.attempt import Attempt
+from airflow_lockprovider.operators.body_clock import BodyClock
 from airflow_lockprovider.operators.lease_template import LeaseTemplate
 from airflow_lockprovider.operators.refusal import refuse_task
 from airflow_lockprovider.operators.wanted import LockLike, Wanted
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         log: Any
         task_id: str
         dag_id: str
+        execution_timeout: timedelta | None
         overwrite_rtif_after_execution: bool
 
         def __init__(self, **kwargs: Any) -> None: ...
@@ -99,17 +102,42 @@ class LockedMixin(_Base):
     def execute(self, context: Context) -> Any:
         if self._lock is None:
             return super().execute(context)
-        attempt = self._attempt(self._lock, context)
-        return self._first(attempt, "execute", {}, context)
+        with self._leg(self._lock, context) as attempt:
+            return self._first(attempt, "execute", {}, context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         kwargs = dict(next_kwargs or {})
         if self._lock is None:
             return super().resume_execution(next_method, kwargs, context)
-        attempt = self._attempt(self._lock, context)
-        word = Envelope.read(kwargs.get("event"))
-        if word is None:
-            return self._resume_without_word(attempt, next_method, kwargs, context)
+        with self._leg(self._lock, context) as attempt:
+            word = Envelope.read(kwargs.get("event"))
+            if word is None:
+                return self._resume_without_word(attempt, next_method, kwargs, context)
+            return self._resume(attempt, word, next_method, kwargs, context)
+
+    def on_kill(self) -> None:
+        self._lock_killed = True
+        if not self._lock_stopped:
+            super().on_kill()
+
+    # Legs
+
+    @contextmanager
+    def _leg(self, wanted: Wanted, context: Context) -> Iterator[Attempt]:
+        """One leg of the task. execution_timeout stands still but for the body, and a SIGTERM ends the waiting, too."""
+        attempt = self._attempt(wanted, context)
+        self._lock_clock = BodyClock(self.execution_timeout)
+        with self._lock_clock.stopped(), aborting_on_sigterm():
+            try:
+                yield attempt
+            except TaskAborted:
+                attempt.abandon()
+                raise
+
+    def _resume(
+        self, attempt: Attempt, word: Envelope, next_method: str, kwargs: dict[str, Any], context: Context
+    ) -> Any:
+        """One of our triggers has fired."""
         if word.phase == "timeout":
             attempt.give_up()
         if word.phase == "lost":
@@ -121,20 +149,13 @@ class LockedMixin(_Base):
             )
         if word.phase == "kept":
             lease = attempt.take_up(word.tokens)
-            return self._run(attempt, lease, next_method, {**kwargs, "event": word.event}, context)
+            return self._run(attempt, lease, next_method, {**kwargs, "event": word.event}, context, again=True)
         method, kwargs = word.method, dict(word.kwargs)
         if word.phase == "gone" or word.ticket is None:
             return self._first(attempt, method, kwargs, context)
         with self._seen(attempt):
             lease = attempt.confirm(word.ticket, method, kwargs)
         return self._run(attempt, lease, method, kwargs, context)
-
-    def on_kill(self) -> None:
-        self._lock_killed = True
-        if not self._lock_stopped:
-            super().on_kill()
-
-    # Legs
 
     def _first(self, attempt: Attempt, method: str, kwargs: dict[str, Any], context: Context) -> Any:
         with self._seen(attempt):
@@ -145,7 +166,7 @@ class LockedMixin(_Base):
         """A trigger failed or timed out, a parked task goes on, or Airflow resumed us for no reason (#65248)."""
         lease = attempt.held()
         if lease is not None:
-            return self._run(attempt, lease, method, kwargs, context)
+            return self._run(attempt, lease, method, kwargs, context, again=True)
         if method == TRIGGER_FAIL_REPR:
             attempt.leave_line()
             return super().resume_execution(method, kwargs, context)
@@ -154,21 +175,28 @@ class LockedMixin(_Base):
         return self._first(attempt, method, kwargs, context)
 
     def _run(
-        self, attempt: Attempt, lease: Lease | LeaseSet, method: str, kwargs: dict[str, Any], context: Context
+        self,
+        attempt: Attempt,
+        lease: Lease | LeaseSet,
+        method: str,
+        kwargs: dict[str, Any],
+        context: Context,
+        *,
+        again: bool = False,
     ) -> Any:
         """Run one leg of the wrapped operator under the lease, and give it back in every ending but a deferral."""
         self.lock_holder = lease.leases[0]
         handed_over = False
         try:
-            for one in lease.leases:
-                self.log.info("lock %r is ours: token %s, waited %.1f s", one.lock_name, one.token, one.waited)
+            attempt.tell(lease, again=again)
             self._render_with(lease)
-            with _in_environment(lease), Interrupter() as interrupter, aborting_on_sigterm():
+            with _in_environment(lease), Interrupter() as interrupter:
                 if self._lock_killed:
                     raise TaskAborted("the task was asked to stop before its work began")
                 with Keeper(attempt.hook, lease, interrupter.interrupt) as keeper:
                     try:
-                        result = self._call(method, kwargs, context)
+                        with self._lock_clock.running():
+                            result = self._call(method, kwargs, context)
                     except TaskDeferred as deferred:
                         self._hand_over(attempt, keeper, deferred)
                         handed_over = True
