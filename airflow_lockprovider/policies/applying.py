@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow_lockprovider.lease.errors import ConfigurationError
-from airflow_lockprovider.lease.lock import Lock
 from airflow_lockprovider.operators.locked import relock
 from airflow_lockprovider.operators.mixin import LockedMixin
 from airflow_lockprovider.operators.refusal import is_never_run
@@ -41,11 +40,16 @@ def matching(task: Any, rules: Iterable[Rule]) -> list[Rule]:
 def _put_on(task: Any, declared: LockLike | None, by: str, way_out: str) -> None:
     """Add those of the declared locks that the task does not have by name."""
     try:
-        own, more = own_locks(task), _locks(task, declared)
-        names = {lock.name for lock in own}
-        missing = [lock for lock in more if lock.name not in names]
+        own, more = own_lock(task), _wanted(task, declared)
+        there = own.locks if own else ()
+        missing = [lock for lock in (more.locks if more else ()) if lock.name not in [one.name for one in there]]
+        if missing and own and own.scope:
+            raise ConfigurationError(
+                f"it is a member of a lock_scope over {own.label} and would wait for one lock while it holds another. "
+                "Name all of them in the scope, as a list"
+            )
         if missing:
-            together = [*own, *missing]
+            together = [*there, *missing]
             relock(task, together[0] if len(together) == 1 else together)
     except ConfigurationError as error:
         raise ConfigurationError(
@@ -54,15 +58,15 @@ def _put_on(task: Any, declared: LockLike | None, by: str, way_out: str) -> None
         ) from error
 
 
-def own_locks(task: Any) -> tuple[Lock, ...]:
-    """The locks that a task, mapped or not, has as it stands."""
+def own_lock(task: Any) -> Wanted | None:
+    """What a task, mapped or not, is declared to hold as it stands."""
     if isinstance(task, LockedMixin):
-        return task._lock.locks if task._lock else ()
+        return task._lock
     if not issubclass(operator_class(task), LockedMixin):
-        return ()
+        return None
     if _maps_its_lock(task):
         raise ConfigurationError("its own lock is mapped with expand(lock=…): state all its locks there")
-    return _locks(task, task.partial_kwargs.get("lock", default_lock(task)))  # as at its unmapping
+    return _wanted(task, task.partial_kwargs.get("lock", default_lock(task)))  # as at its unmapping
 
 
 def _maps_its_lock(task: Any) -> bool:
@@ -71,8 +75,7 @@ def _maps_its_lock(task: Any) -> bool:
     return any(isinstance(entry, Mapping) and "lock" in entry for entry in entries)
 
 
-def _locks(task: Any, declared: Any) -> tuple[Lock, ...]:
+def _wanted(task: Any, declared: Any) -> Wanted | None:
     if declared is NO_DEFAULT:
-        return ()
-    wanted = Wanted.of(declared, default_name=f"{task.dag_id}.{task.task_id}")
-    return wanted.locks if wanted else ()
+        return None
+    return Wanted.of(declared, default_name=f"{task.dag_id}.{task.task_id}")

@@ -36,12 +36,14 @@ class _File:
 
     def rules(self, text: str) -> tuple[Rule, ...]:
         try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            return self._rules(yaml.compose(text, Loader=yaml.SafeLoader))
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise ConfigurationError(f"rule file {self.path}, line {line}: no valid YAML: {error.problem}") from error
         except yaml.YAMLError as error:
             raise ConfigurationError(f"rule file {self.path}: no valid YAML: {error}") from error
+
+    def _rules(self, root: yaml.Node | None) -> tuple[Rule, ...]:
         if root is None:
             raise ConfigurationError(f"rule file {self.path} is empty: write 'rules: []' if there are to be no rules")
         entries = self._fields(root, "", known=("rules",), needed=("rules",))
