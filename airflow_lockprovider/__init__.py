@@ -15,14 +15,26 @@ if TYPE_CHECKING:
     from airflow_lockprovider.lease.model import Lease
     from airflow_lockprovider.operators.door import LockedOperator
     from airflow_lockprovider.operators.locked import locked, with_lock
+    from airflow_lockprovider.operators.retry_policy import LockRetryPolicy
 
 __version__ = "0.1.0"
-__all__ = ["Lease", "LeaseHook", "Lock", "LockedOperator", "__version__", "lock", "locked", "with_lock"]
+__all__ = [
+    "Lease",
+    "LeaseHook",
+    "Lock",
+    "LockRetryPolicy",
+    "LockedOperator",
+    "__version__",
+    "lock",
+    "locked",
+    "with_lock",
+]
 
 _HOMES = {
     "Lease": "airflow_lockprovider.lease.model",
     "LeaseHook": "airflow_lockprovider.hooks.lease",
     "Lock": "airflow_lockprovider.lease.lock",
+    "LockRetryPolicy": "airflow_lockprovider.operators.retry_policy",
     "LockedOperator": "airflow_lockprovider.operators.door",
     "lock": "airflow_lockprovider.decorators.lock",
     "locked": "airflow_lockprovider.operators.locked",

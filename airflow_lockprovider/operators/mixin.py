@@ -201,6 +201,10 @@ class LockedMixin(_Base):
                         self._hand_over(attempt, keeper, deferred)
                         handed_over = True
                         raise
+                    except Exception as error:
+                        if keeper.loss and not isinstance(error, LeaseLost):
+                            raise keeper.loss from error  # the body has made something else of the interruption
+                        raise
                 if keeper.loss:
                     raise keeper.loss
             return result
