@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow_lockprovider.operators.door import LockedOperator
     from airflow_lockprovider.operators.locked import locked, with_lock
     from airflow_lockprovider.operators.retry_policy import LockRetryPolicy
+    from airflow_lockprovider.operators.scope import lock_scope
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "LockedOperator",
     "__version__",
     "lock",
+    "lock_scope",
     "locked",
     "with_lock",
 ]
@@ -37,6 +39,7 @@ _HOMES = {
     "LockRetryPolicy": "airflow_lockprovider.operators.retry_policy",
     "LockedOperator": "airflow_lockprovider.operators.door",
     "lock": "airflow_lockprovider.decorators.lock",
+    "lock_scope": "airflow_lockprovider.operators.scope",
     "locked": "airflow_lockprovider.operators.locked",
     "with_lock": "airflow_lockprovider.operators.locked",
 }

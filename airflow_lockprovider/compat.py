@@ -24,6 +24,7 @@ from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, BaseOperatorMeta
 from airflow.sdk.definitions._internal.decorators import remove_task_decorator
 from airflow.sdk.definitions.connection import Connection
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.definitions.taskgroup import TaskGroup
 from airflow.sdk.definitions.xcom_arg import XComArg
 from airflow.sdk.exceptions import AirflowRescheduleException, AirflowTaskTimeout, TaskAwaitingInput
 from airflow.sdk.module_loading import import_string  # type: ignore[attr-defined]
@@ -50,6 +51,7 @@ __all__ = [
     "RetryPolicy",
     "TaskAwaitingInput",
     "TaskDeferred",
+    "TaskGroup",
     "XComArg",
     "conf",
     "import_string",

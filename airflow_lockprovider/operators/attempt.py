@@ -15,6 +15,7 @@ from airflow_lockprovider.lease.errors import LeaseLost, LeaseWaitTimeout, LockP
 from airflow_lockprovider.lease.lease_set import LeaseSet
 from airflow_lockprovider.lease.model import Busy, Lease
 from airflow_lockprovider.operators.wanted import Wanted
+from airflow_lockprovider.triggers.keeping import KeepLeaseTrigger
 from airflow_lockprovider.triggers.waiting import WaitForLeaseTrigger
 
 
@@ -167,6 +168,10 @@ class Attempt:
             self.hook.withdraw(waiter.ticket, self.owner_id)
         for lease in self._ours():
             self.hook.release(lease)
+
+    def keeping(self, lease: Lease | LeaseSet) -> type[KeepLeaseTrigger]:
+        """The trigger that keeps it while the task is deferred by itself."""
+        return KeepLeaseTrigger
 
     def release(self, lease: Lease | LeaseSet) -> None:
         """Give back. If the database does not answer, the lease ends by itself: that fails no task."""

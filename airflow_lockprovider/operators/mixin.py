@@ -28,9 +28,9 @@ from airflow_lockprovider.operators.attempt import Attempt
 from airflow_lockprovider.operators.body_clock import BodyClock
 from airflow_lockprovider.operators.lease_template import LeaseTemplate
 from airflow_lockprovider.operators.refusal import refuse_task
+from airflow_lockprovider.operators.scope_member import MemberAttempt
 from airflow_lockprovider.operators.wanted import LockLike, Wanted
 from airflow_lockprovider.triggers.envelope import Envelope
-from airflow_lockprovider.triggers.keeping import KeepLeaseTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -67,6 +67,8 @@ class LockedMixin(_Base):
         list of these: all of them are taken together, or none. Names are templated
     """
 
+    _lock_outlives_task = False
+    """Whether the lease stays when the task has succeeded: somebody else gives it back (`lock_scope`)."""
     _lock_named_after_task = False
     """Whether ``lock`` may be left out; the lock is then called after the task."""
 
@@ -207,6 +209,7 @@ class LockedMixin(_Base):
                         raise
                 if keeper.loss:
                     raise keeper.loss
+            handed_over = self._lock_outlives_task
             return result
         except (TaskAwaitingInput, AirflowRescheduleException):
             raise  # parked where nobody could renew: given back, and taken again on the way in
@@ -233,7 +236,7 @@ class LockedMixin(_Base):
             raise
         except LockProviderError as error:
             self.log.warning("renewing %s before the deferral failed, the triggerer will try: %s", lease, error)
-        deferred.trigger = KeepLeaseTrigger.around(
+        deferred.trigger = attempt.keeping(lease).around(
             deferred.trigger,
             lease,
             lease_conn_id=attempt.hook.lease_conn_id,
@@ -282,7 +285,8 @@ class LockedMixin(_Base):
 
     def _attempt(self, wanted: Wanted, context: Context) -> Attempt:
         assert self.lock_name is not None
-        return Attempt(wanted.named(self.lock_name), context["ti"], self.log)
+        named = wanted.named(self.lock_name)
+        return (MemberAttempt if named.scope else Attempt)(named, context["ti"], self.log)
 
     @contextmanager
     def _seen(self, attempt: Attempt) -> Iterator[None]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_lockprovider import config
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.lease.lock import Lock, OnBusy
 from airflow_lockprovider.lease.request import Request
+from airflow_lockprovider.operators.scope_ref import InScope, Scope
 
 OneLock = str | Lock | Mapping[str, Any]
 LockLike = OneLock | Sequence[OneLock]
@@ -23,9 +24,11 @@ class Wanted:
     locks: tuple[Lock, ...]
     several: bool
     """Whether a list was declared: then the lease is a LeaseSet, also for a list of one."""
+    scope: Scope | None = None
+    """The scope that this task is a member of, and that holds these locks."""
 
     @classmethod
-    def of(cls, declared: LockLike | None, *, default_name: str) -> Wanted | None:
+    def of(cls, declared: LockLike | InScope | None, *, default_name: str) -> Wanted | None:
         """Read what a task declares. None: no lock, or all of them are switched off.
 
         ``default_name`` names a mapping without a name; in a list each lock has to have its own. Raises
@@ -33,6 +36,9 @@ class Wanted:
         """
         if declared is None:
             return None
+        if isinstance(declared, InScope):
+            wanted = cls.of(declared.lock, default_name=default_name)
+            return None if wanted is None else replace(wanted, scope=declared.scope)
         if not isinstance(declared, list | tuple):
             lock = Lock.of(declared, default_name=default_name)  # type: ignore[arg-type]
             return None if lock is None else cls((lock,), several=False)
@@ -59,7 +65,7 @@ class Wanted:
         """The same locks under other names (rendered templates), in the same order."""
         given = [names] if isinstance(names, str) else list(names)
         renamed = tuple(lock.named(name) for lock, name in zip(self.locks, given, strict=True))
-        wanted = Wanted(renamed, self.several)
+        wanted = replace(self, locks=renamed)
         if self.several:
             Request.of(wanted.asked)  # two templates may have come to the same name
         return wanted

@@ -57,6 +57,8 @@ class Kept:
     """Why it was lost."""
     due: float = 0.0
     """On the hook's clock."""
+    every: float | None = None
+    """Seconds between two renewals at most; None: as its ttl asks for."""
 
 
 class Coordinator:
@@ -97,8 +99,11 @@ class Coordinator:
                 self._listener.wake()
         return waiting
 
-    def keep(self, *, lock_name: str, owner_id: str, token: int, ttl: float) -> Kept:
-        """Renew a lease until it is lost or forgotten. The first renewal is done at once."""
+    def keep(self, *, lock_name: str, owner_id: str, token: int, ttl: float, every: float | None = None) -> Kept:
+        """Renew a lease until it is lost or forgotten. The first renewal is done at once.
+
+        ``every``: renew at least so often, in seconds, to learn early that somebody else has given it back.
+        """
         loop = asyncio.get_running_loop()
         now = datetime.now(UTC)
         lease = Lease(
@@ -115,7 +120,7 @@ class Coordinator:
             expires_at=now,
             trusted_until=self._hook.clock() + ttl,
         )
-        kept = Kept(lease, loop, loop.create_future())
+        kept = Kept(lease, loop, loop.create_future(), every=every)
         with self._changed:
             self._kept.add(kept)
             self._ensure("keeper", self._renew_round, lambda: bool(self._kept))
@@ -236,7 +241,8 @@ class Coordinator:
                 entry.due = now + _RETRY
             else:
                 entry.lease = answer.lease
-                entry.due = now + self._hook.settings.renewal_period(entry.lease.ttl)
+                period = self._hook.settings.renewal_period(entry.lease.ttl)
+                entry.due = now + min(period, entry.every or period)
         with self._changed:
             next_due = min((entry.due for entry in self._kept), default=now + _IDLE)
         return max(0.05, next_due - self._hook.clock())

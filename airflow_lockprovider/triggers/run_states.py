@@ -1,0 +1,50 @@
+"""What a trigger asks Airflow about its own run."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+FINISHED_TASK = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+FINISHED_RUN = frozenset({"success", "failed"})
+AT_WORK = frozenset({"running", "restarting", "deferred"})
+"""States in which something of a task may be going on."""
+
+
+async def run_is_finished(ti: Any) -> bool | None:
+    """Whether the run of ``ti`` is finished. None: it cannot be found out."""
+    from airflow.sdk.execution_time.comms import GetDagRunState
+
+    answer = await _ask(GetDagRunState(dag_id=ti.dag_id, run_id=ti.run_id))
+    return None if answer is None else str(answer.state) in FINISHED_RUN
+
+
+async def task_states(ti: Any, *, task_id: str | None = None, map_index: int = -1) -> dict[str, str | None] | None:
+    """The states in the run of ``ti``: of one task, or of all. None: they cannot be found out, or there is no such run.
+
+    A mapped task instance is called ``task_id_7``, as Airflow answers.
+    """
+    from airflow.sdk.execution_time.comms import GetTaskStates
+
+    answer = await _ask(
+        GetTaskStates(
+            dag_id=ti.dag_id,
+            task_ids=None if task_id is None else [task_id],
+            run_ids=[ti.run_id],
+            map_index=map_index if map_index >= 0 else None,
+        )
+    )
+    found: dict[str, str | None] | None = None if answer is None else answer.task_states.get(ti.run_id)
+    return found or None
+
+
+async def _ask(question: Any) -> Any:
+    from airflow.sdk.execution_time import task_runner
+
+    try:
+        return await task_runner.SUPERVISOR_COMMS.asend(question)
+    except Exception:
+        log.warning("Airflow did not answer %s", type(question).__name__, exc_info=True)
+        return None
