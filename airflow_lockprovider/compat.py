@@ -55,9 +55,9 @@ __all__ = [
     "XComArg",
     "conf",
     "import_string",
-    "redact",
-    "smart_decode_trigger_kwargs",
     "is_decorated_task",
-    "task_decorator_factory",
+    "redact",
     "remove_task_decorator",
+    "smart_decode_trigger_kwargs",
+    "task_decorator_factory",
 ]
