@@ -13,7 +13,8 @@ from airflow_lockprovider.compat import AirflowSkipException, TaskDeferred
 from airflow_lockprovider.hooks.lease import LeaseHook
 from airflow_lockprovider.lease.errors import LeaseLost, LeaseWaitTimeout, LockProviderError
 from airflow_lockprovider.lease.lease_set import LeaseSet
-from airflow_lockprovider.lease.model import Busy, Lease
+from airflow_lockprovider.lease.model import Busy, Lease, Ticket
+from airflow_lockprovider.operators.standby import Standby
 from airflow_lockprovider.operators.wanted import Wanted
 from airflow_lockprovider.triggers.keeping import KeepLeaseTrigger
 from airflow_lockprovider.triggers.waiting import WaitForLeaseTrigger
@@ -34,6 +35,7 @@ class Attempt:
         self.hook = LeaseHook(wanted.lease_conn_id)
         self.last_answer: Lease | LeaseSet | Busy | None = None
         self._log = log
+        self._standby = Standby(wanted, ti, self.hook, self.owner_id, self.context, log)
 
     def enter(self, method: str, kwargs: dict[str, Any]) -> Lease | LeaseSet:
         """Get the lease now, or do what ``on_busy`` says.
@@ -76,17 +78,31 @@ class Attempt:
         self._log.info("the reservation of %s lapsed before this worker came", self.wanted.noun)
         return self.wait(answer, method, kwargs)
 
-    def wait(self, busy: Busy, method: str, kwargs: dict[str, Any]) -> NoReturn:
-        """Draw a ticket, or keep the one there is, and wait in the triggerer."""
+    def stand_by(self, ticket: int, method: str, kwargs: dict[str, Any]) -> Lease | LeaseSet:
+        """We were called up: wait on this worker for the last moments. Leaves, keeping its place, if it takes long."""
+        left = None
+        if self.wanted.wait_timeout is not None:
+            left = self._time_left(self._enqueue())
+        answer = self._standby.stand_by(ticket, left)
+        self.last_answer = answer
+        if answer:
+            return answer
+        if answer is None:
+            self._log.info("ticket %s for %s is no more, starting over", ticket, self.wanted.noun)
+            return self.enter(method, kwargs)
+        return self.wait(answer, method, kwargs, linger=False)
+
+    def wait(self, busy: Busy, method: str, kwargs: dict[str, Any], *, linger: bool = True) -> Lease | LeaseSet:
+        """Draw a ticket, or keep the one there is, and wait: for a moment on this worker, then in the triggerer."""
         wanted = self.wanted
-        ticket = self.hook.enqueue(wanted.asked, owner_id=self.owner_id, owner=self.owner, context=self.context)
-        deadline = None
-        if (limit := wanted.wait_timeout) is not None:
-            left = limit - ticket.waited
-            if left <= 0:
-                self.hook.withdraw(ticket.number, self.owner_id)
-                self.give_up()
-            deadline = datetime.now(UTC) + timedelta(seconds=left)
+        ticket = self._enqueue()
+        left = self._time_left(ticket)
+        if linger and (answer := self._standby.linger(ticket.number, left)):
+            self.last_answer = answer
+            return answer
+        if linger and left is not None:
+            left = self._time_left(self._enqueue())
+        deadline = None if left is None else datetime.now(UTC) + timedelta(seconds=left)
         self._log.info("%s; waiting as number %s in line (ticket %s)", busy, busy.position + 1, ticket.number)
         trigger = WaitForLeaseTrigger(
             ticket=ticket.number,
@@ -100,6 +116,18 @@ class Attempt:
             kwargs=kwargs,
         )
         raise TaskDeferred(trigger=trigger, method_name=method, kwargs=kwargs)
+
+    def _enqueue(self) -> Ticket:
+        return self.hook.enqueue(self.wanted.asked, owner_id=self.owner_id, owner=self.owner, context=self.context)
+
+    def _time_left(self, ticket: Ticket) -> float | None:
+        """Seconds of wait_timeout; None: no limit. Gives up, leaving the line, when there are none."""
+        if (limit := self.wanted.wait_timeout) is None:
+            return None
+        if (left := limit - ticket.waited) <= 0:
+            self.hook.withdraw(ticket.number, self.owner_id)
+            self.give_up()
+        return left
 
     def give_up(self) -> NoReturn:
         """Raise LeaseWaitTimeout with who holds the lock now."""
@@ -202,6 +230,10 @@ class Attempt:
         return [lease for lease in self.hook.leases(owner_id=self.owner_id) if lease.lock_name in names]
 
     def _renewed(self, leases: list[Lease]) -> Lease | LeaseSet:
+        try:
+            self.hook.set_deferred(leases, False)
+        except LockProviderError as error:
+            self._log.debug("cannot tell that %s has a worker again: %s", self.wanted.noun, error)
         if not self.wanted.several:
             return self.hook.renew(leases[0])
         try:

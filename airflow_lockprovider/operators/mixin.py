@@ -155,8 +155,9 @@ class LockedMixin(_Base):
         method, kwargs = word.method, dict(word.kwargs)
         if word.phase == "gone" or word.ticket is None:
             return self._first(attempt, method, kwargs, context)
+        come_for = attempt.stand_by if word.phase == "standby" else attempt.confirm
         with self._seen(attempt):
-            lease = attempt.confirm(word.ticket, method, kwargs)
+            lease = come_for(word.ticket, method, kwargs)
         return self._run(attempt, lease, method, kwargs, context)
 
     def _first(self, attempt: Attempt, method: str, kwargs: dict[str, Any], context: Context) -> Any:

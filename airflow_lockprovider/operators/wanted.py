@@ -10,6 +10,7 @@ from airflow_lockprovider import config
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.lease.lock import Lock, OnBusy
 from airflow_lockprovider.lease.request import Request
+from airflow_lockprovider.lease.standby import Mode
 from airflow_lockprovider.operators.scope_ref import InScope, Scope
 
 OneLock = str | Lock | Mapping[str, Any]
@@ -120,6 +121,18 @@ class Wanted:
     def handover_ttl(self) -> float | None:
         """Seconds; the longest, as the worker has to come once for all of them."""
         said = [float(lock.handover_ttl) for lock in self.locks if lock.handover_ttl is not None]  # type: ignore[arg-type]
+        return max(said) if said else None
+
+    @property
+    def standby(self) -> Mode | None:
+        """None: as the settings say. One that says "never" speaks for all."""
+        said = [lock.standby for lock in self.locks if lock.standby is not None]
+        return min(said, key=("never", "auto", "always").index) if said else None
+
+    @property
+    def expected_hold(self) -> float | None:
+        """Seconds; the longest."""
+        said = [float(lock.expected_hold) for lock in self.locks if lock.expected_hold is not None]  # type: ignore[arg-type]
         return max(said) if said else None
 
     @property

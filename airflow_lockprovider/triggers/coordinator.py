@@ -15,7 +15,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import ClassVar, TypeVar
+from enum import Enum
+from typing import ClassVar, Final, Literal, TypeVar
 
 from airflow_lockprovider.hooks.lease import LeaseHook
 from airflow_lockprovider.lease.errors import ConfigurationError, LockProviderError
@@ -33,6 +34,14 @@ _GAP = 0.05
 """Least seconds between two looks, however often the database tells of a change."""
 
 
+class _Called(Enum):
+    CALLED = "called"
+
+
+CALLED: Final = _Called.CALLED
+Answer = Lease | LeaseSet | Literal[_Called.CALLED] | None
+
+
 @dataclass(eq=False)
 class Waiting:
     """A ticket that is looked after."""
@@ -42,8 +51,9 @@ class Waiting:
     not_before: float
     """On time.monotonic(): no reservation earlier, its trigger could not fire yet."""
     loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[Lease | LeaseSet | None]
-    """The reservation; None when the ticket is no more; ConfigurationError when it can never be granted."""
+    answer: asyncio.Future[Answer]
+    """The reservation; CALLED if its task should come to a worker and wait there; None when the ticket is no more;
+    ConfigurationError when it can never be granted."""
     since: float = field(default_factory=time.monotonic)
 
 
@@ -57,6 +67,8 @@ class Kept:
     """Why it was lost."""
     due: float = 0.0
     """On the hook's clock."""
+    marked: bool = False
+    """Whether the database knows that its holder has no worker."""
     every: float | None = None
     """Seconds between two renewals at most; None: as its ttl asks for."""
 
@@ -197,7 +209,9 @@ class Coordinator:
             if self._listener is None:
                 self._listener = self._hook.listener()
         self._listener.start()
-        views = self._hook.poll(self.session_id, list(waiting))
+        now = time.monotonic()
+        unsettled = [ticket for ticket, entry in waiting.items() if entry.not_before > now]
+        views = self._hook.look(self.session_id, list(waiting), unsettled=unsettled)
         # Looks often at first: who gave back just before a ticket was there has told nobody.
         youngest = min((time.monotonic() - entry.since for entry in waiting.values()), default=0.0)
         pause = min(self._hook.settings.poll_interval, max(_GAP, youngest))
@@ -205,6 +219,9 @@ class Coordinator:
             entry = waiting[view.number]
             if view.verdict == "gone":
                 self._answer(entry, None)
+            elif view.verdict == "call" and self._is_wanted(entry):
+                if self._hook.call_up(view.number):
+                    self._answer(entry, CALLED)
             elif view.verdict == "try" and self._is_wanted(entry):
                 if (rest := entry.not_before - time.monotonic()) > 0:
                     pause = min(pause, rest)
@@ -243,15 +260,27 @@ class Coordinator:
                 entry.lease = answer.lease
                 period = self._hook.settings.renewal_period(entry.lease.ttl)
                 entry.due = now + min(period, entry.every or period)
+        self._mark_deferred(due)
         with self._changed:
             next_due = min((entry.due for entry in self._kept), default=now + _IDLE)
         return max(0.05, next_due - self._hook.clock())
+
+    def _mark_deferred(self, renewed: list[Kept]) -> None:
+        """Once per lease: while its holder needs a worker to finish, nobody is called up to one. Only a hint."""
+        if new := [entry for entry in renewed if not entry.marked]:
+            try:
+                self._hook.set_deferred([entry.lease for entry in new], True)
+            except LockProviderError as error:
+                log.info("cannot tell that the owners of %d leases are deferred: %s", len(new), error)
+                return
+            for entry in new:
+                entry.marked = True
 
     def _is_wanted(self, entry: Waiting) -> bool:
         with self._changed:
             return entry in self._waiting
 
-    def _answer(self, entry: Waiting, answer: Lease | LeaseSet | None) -> None:
+    def _answer(self, entry: Waiting, answer: Answer) -> None:
         self.forget(entry)
         _settle_future(entry.loop, entry.answer, answer)
 

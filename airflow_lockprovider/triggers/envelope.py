@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 _KEY = "__lease__"
 
-Phase = Literal["reserved", "gone", "timeout", "kept", "lost"]
+Phase = Literal["reserved", "standby", "gone", "timeout", "kept", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,9 @@ class Envelope:
     """One message from a trigger to the worker leg that it wakes."""
 
     phase: Phase
-    """reserved: confirm it · gone: the ticket is no more, start over · timeout: waited too long · kept: the inner
-    trigger has fired, and the lease was renewed until then · lost: the work was stopped."""
+    """reserved: confirm it · standby: wait on the worker for the last moments · gone: the ticket is no more, start over
+    · timeout: waited too long · kept: the inner trigger has fired, and the lease was renewed until then · lost: the
+    work was stopped."""
     ticket: int | None = None
     tokens: Mapping[str, int] = field(default_factory=dict)
     """Lock name → fencing token, of what was kept or lost."""

@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_lockprovider.hooks.lease import LeaseHook
 from airflow_lockprovider.lease.errors import ConfigurationError
-from airflow_lockprovider.triggers.coordinator import Coordinator
+from airflow_lockprovider.triggers.coordinator import CALLED, Coordinator
 from airflow_lockprovider.triggers.envelope import Envelope
 from airflow_lockprovider.triggers.settle import Settled
 from airflow_lockprovider.triggers.takeover import still_deferred
@@ -79,8 +79,8 @@ class WaitForLeaseTrigger(BaseTrigger):
         waiting = coordinator.wait(self.ticket, handover_ttl=self.handover_ttl, not_before=settled.at)
         try:
             async with asyncio.timeout(self._seconds_left()):
-                lease = await waiting.answer
-            phase = "reserved" if lease else "gone"
+                answer = await waiting.answer
+            phase = "standby" if answer is CALLED else "reserved" if answer else "gone"
         except TimeoutError:
             # Out of the line first: after this no reservation can be made for the ticket any more.
             coordinator.forget(waiting)

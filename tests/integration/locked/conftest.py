@@ -73,6 +73,7 @@ def hook(database: str, monkeypatch: pytest.MonkeyPatch, comms: Comms) -> Iterat
 
     monkeypatch.setenv("AIRFLOW_CONN_DWH_DEFAULT", database)
     monkeypatch.setenv("AIRFLOW__LOCKPROVIDER__POLL_INTERVAL", "0.05")
+    monkeypatch.setenv("AIRFLOW__LOCKPROVIDER__STANDBY", "never")  # waiting means leaving the worker, at once
     monkeypatch.setattr(settle, "settle_time", lambda: 0.0)
     monkeypatch.setattr(Coordinator, "_all", {})
     hook = LeaseHook()
