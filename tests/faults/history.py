@@ -1,7 +1,8 @@
 """Judges a run by what it left in the database: `lease_event`, and a table that was written under the leases.
 
 Separate from the engine on purpose: it reads nothing else, and shares no code with what it judges. Every check returns
-findings in words; none means that nothing was found.
+findings in words; none means that nothing was found. What is a question of order goes by the numbers of the lines, not
+by their times: a line is written some milliseconds after the moment that it tells of. See also `witness`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,9 @@ _ENDS = ("released", "revoked", "expired", "lapsed", "adopted")
 _OVER = ("granted", "confirmed", "withdrawn", "pruned")
 """What ends a request in line."""
 
-RESOLUTION = 0.1
-"""Seconds: a line of history is written a little after its grant was made, on a busy machine some milliseconds."""
-
 EVENTS = """
 select event_id, extract(epoch from at)::float8, lock_name, token, owner_id, event, ticket, coalesce(units, 1),
-       coalesce((context ->> 'shared')::boolean, false), coalesce(waited, 0), held, reason
+       coalesce((context ->> 'shared')::boolean, false)
 from lockprovider.lease_event where event <> 'guarded' order by event_id
 """
 WRITES = "select lock_name, token, before, extract(epoch from at)::float8 from ledger order by ledger_id"
@@ -41,9 +39,6 @@ class Event:
     ticket: int | None = None
     units: int = 1
     shared: bool = False
-    waited: float = 0.0
-    held: float | None = None
-    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +53,12 @@ class Write:
 
 def read(sql: Any) -> tuple[list[Event], list[Write]]:
     """The history of a database, over an open connection."""
-    return [Event(*row) for row in sql.execute(EVENTS)], [Write(*row) for row in sql.execute(WRITES)]
+    return read_events(sql), [Write(*row) for row in sql.execute(WRITES)]
+
+
+def read_events(sql: Any) -> list[Event]:
+    """The lines of `lease_event`, in their order."""
+    return [Event(*row) for row in sql.execute(EVENTS)]
 
 
 def overlaps(events: Iterable[Event], capacities: Mapping[str, int]) -> list[str]:
@@ -158,48 +158,3 @@ def overtaken(events: Iterable[Event]) -> list[str]:
                 found.append(f"{event.lock_name}: ticket {event.ticket} came after {newest[event.lock_name]}")
             newest[event.lock_name] = max(event.ticket, newest.get(event.lock_name, 0))
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Takeover:
-    """How long after the end of a dead owner's lease somebody who waited for it got the lock."""
-
-    lock_name: str
-    token: int
-    expired_at: float
-    late: float
-
-
-def takeovers(events: Iterable[Event], exclusive: Collection[str]) -> list[Takeover]:
-    """Of mutexes: every expired lease that somebody was waiting for."""
-    found = []
-    began: dict[tuple[str, int | None], float] = {}
-    ended: dict[str, float] = {}
-    for event in events:
-        if event.event in _GRANTS:
-            began[event.lock_name, event.token] = event.at
-            expired_at = ended.pop(event.lock_name, None)
-            if expired_at is not None and event.at - event.waited <= expired_at:
-                assert event.token is not None
-                found.append(Takeover(event.lock_name, event.token, expired_at, event.at - expired_at))
-        elif event.event in ("expired", "lapsed") and event.lock_name in exclusive and event.held is not None:
-            start = began.get((event.lock_name, event.token))
-            if start is not None:
-                ended[event.lock_name] = start + event.held
-    return found
-
-
-def late_takeovers(found: Iterable[Takeover], within: float, away: Collection[tuple[float, float]] = ()) -> list[str]:
-    """Takeovers later than `within` seconds, or before the lease was over. `away`: when the server was not there."""
-    words = []
-    for one in found:
-        if one.late < -RESOLUTION:
-            words.append(
-                f"{one.lock_name}: token {one.token} was granted {-one.late:.3f} s before the old lease was over"
-            )
-        stopped = sum(max(0.0, min(end, one.expired_at + one.late) - max(start, one.expired_at)) for start, end in away)
-        if one.late - stopped > within:
-            words.append(
-                f"{one.lock_name}: token {one.token} was granted {one.late:.3f} s after the old lease was over"
-            )
-    return words

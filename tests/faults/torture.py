@@ -13,11 +13,12 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,16 @@ import psycopg
 
 from airflow_lockprovider.lease import Busy, connect
 from airflow_lockprovider.lease.errors import LockProviderError
-from tests.faults import history
+from tests.faults import history, witness
 from tests.faults.server import Server
 from tests.faults.torture_worker import CAPACITIES, MUTEXES, SETTINGS
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-WITHIN = SETTINGS.skip_after + SETTINGS.poll_interval + SETTINGS.ttl / 2
-"""Longest takeover after the end of the lease; the half ttl is the guard's idle timeout."""
-SLACK = 1.5
+WITHIN = SETTINGS.skip_after + SETTINGS.poll_interval
+"""Longest takeover after the end of a dead owner's lease, if somebody living waits for it."""
+GUARD = SETTINGS.ttl / 2
+"""…and on top, if a guarded transaction of the dead owner was still open: the guard's idle timeout."""
+SLACK = 0.5
 """Seconds that a busy machine may take on top, for a client that has to be scheduled and to connect again."""
 TABLES = """
 create table counter (lock_name text primary key, n integer not null);
@@ -57,8 +60,12 @@ class Report:
     misfortunes: dict[str, int] = field(default_factory=dict)
     clients: dict[str, int] = field(default_factory=dict)
     takeovers: int = 0
+    takeover_p50: float = 0.0
     takeover_longest: float = 0.0
     takeover_bound: float = WITHIN + SLACK
+    drained: int = 0
+    drained_longest: float = 0.0
+    drained_bound: float = WITHIN + GUARD + SLACK
     out_of_turn: int = 0
 
 
@@ -69,7 +76,8 @@ class Torture:
         self.server, self.seed, self.workers, self.guarded, self.mishaps = server, seed, workers, guarded, mishaps
         self.random = random.Random(seed)
         self.processes: list[subprocess.Popen[str]] = []
-        self.woken: dict[int, float] = {}
+        self.running: dict[int, float] = {}
+        self.stopped: dict[int, list[tuple[float, float]]] = defaultdict(list)
         self.started = 0
         self.misfortunes: Counter[str] = Counter()
         self.figures: Counter[str] = Counter()
@@ -117,6 +125,7 @@ class Torture:
         engine.close()
         with self._sql() as sql:
             sql.execute(TABLES)
+            sql.execute(witness.INSTALL)
             for name in MUTEXES:
                 sql.execute("insert into counter values (%s, 0)", (name,))
 
@@ -174,13 +183,14 @@ class Torture:
         self.away.append((began, time.time() + SETTINGS.skip_after))
 
     def _wake_the_stopped(self) -> None:
-        """Whoever has been stopped for longer than a lease lives goes on."""
+        """Whoever has been stopped for longer than a lease lives goes on. Notes from when to when it was stopped."""
         for process in self.processes:
-            if process.poll() is None and _is_stopped(process.pid):
-                since = self.woken.setdefault(process.pid, time.monotonic())
-                if time.monotonic() - since > SETTINGS.ttl * 1.3:
-                    del self.woken[process.pid]
-                    process.send_signal(signal.SIGCONT)
+            now = time.time()
+            if process.poll() is not None or not _is_stopped(process.pid):
+                self.running[process.pid] = now
+            elif now - (since := self.running.setdefault(process.pid, now)) > SETTINGS.ttl * 1.3:
+                self.stopped[process.pid].append((since, now))
+                process.send_signal(signal.SIGCONT)
 
     def _replace_the_dead(self) -> None:
         for process in list(self.processes):
@@ -206,6 +216,7 @@ class Torture:
                 self.figures.update(json.loads(process.stdout.read()))
             else:
                 self.misfortunes["did not end in time"] += 1
+                process.send_signal(signal.SIGUSR1)  # it says where it is
 
     # What it shows
 
@@ -213,33 +224,51 @@ class Torture:
         report = Report(self.seed, self.guarded, round(seconds, 1), self._grants())
         with self._sql() as sql:
             events, writes = history.read(sql)
+            changes = witness.read(sql)
             counters = dict(sql.execute("select lock_name, n from counter").fetchall())
             asked = sql.execute("select lock_name, owner_id from asked").fetchall()
             still = set(sql.execute("select lock_name, owner_id from lockprovider.waiter").fetchall())
-        takeovers = history.takeovers(events, MUTEXES)
         lost = history.lost_updates(writes, counters)
         report.increments, report.lost_updates = len(writes), len(lost)
-        report.takeovers = len(takeovers)
-        report.takeover_longest = round(max((one.late for one in takeovers), default=0.0), 3)
         report.out_of_turn = len(history.overtaken(event for event in events if event.lock_name in MUTEXES))
         report.findings = [
             *history.overlaps(events, CAPACITIES),
+            *witness.overlaps(changes, CAPACITIES),
+            *witness.early_ends(changes, events),
+            *witness.unrecorded(changes, events),
             *history.shrinking_tokens(events),
             *lost,
             *history.late_writes(events, writes, MUTEXES),
             *history.lost_waiters(events, asked, still),
-            *history.late_takeovers(takeovers, WITHIN + SLACK, self.away),
+            *self._late(witness.takeovers(changes, MUTEXES), report),
             *self._stuck_locks(),
         ]
         report.misfortunes, report.clients = dict(self.misfortunes), dict(sorted(self.figures.items()))
         return report
+
+    def _late(self, takeovers: list[witness.Takeover], report: Report) -> list[str]:
+        """Takeovers that took too long, though the server was there and who took over was not stopped."""
+        found: list[str] = []
+        times: dict[bool, list[float]] = {False: [], True: []}
+        for one in takeovers:
+            pid = int(one.owner.rpartition(":")[2])
+            late = witness.lateness(one, [*self.away, *self.stopped[pid]])
+            times[one.drained].append(late)
+            if late > (report.drained_bound if one.drained else report.takeover_bound):
+                what = "drained" if one.drained else "was over"
+                found.append(f"{one.lock_name}: token {one.token} came {late:.3f} s after what {what} before it")
+        report.takeovers, report.drained = len(times[False]), len(times[True])
+        report.takeover_p50 = round(statistics.median(times[False] or [0.0]), 3)
+        report.takeover_longest = round(max(times[False], default=0.0), 3)
+        report.drained_longest = round(max(times[True], default=0.0), 3)
+        return found
 
     def _stuck_locks(self) -> list[str]:
         """After all that, every lock can be had again when the dead are over."""
         engine = connect(self.dsn, settings=SETTINGS)
         found = []
         for name in CAPACITIES:
-            deadline = time.monotonic() + SETTINGS.ttl + WITHIN + SLACK
+            deadline = time.monotonic() + SETTINGS.ttl + WITHIN + GUARD + SLACK
             answer: Any = None
             try:
                 while not (answer := engine.try_acquire(name)) and time.monotonic() < deadline:

@@ -5,6 +5,7 @@ Started as: python -m tests.faults.torture_worker DSN JSON. SIGTERM: end after t
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import random
@@ -51,6 +52,7 @@ class Client:
         self._data: Any = None
         self.stopping = False
         signal.signal(signal.SIGTERM, self.stop)
+        faulthandler.register(signal.SIGUSR1)  # where it hangs, if it does not end
 
     def stop(self, *_: Any) -> None:
         self.stopping = True
@@ -114,7 +116,12 @@ class Client:
             return
         self.freeze(0.001)
         if name in MUTEXES and self.random.random() < 0.4:
-            self.increment(lease)
+            # Half a ttl after the last renewal the guard's idle timeout does not end before the lease does.
+            late = self.unlucky(0.02)
+            if late:
+                self.figures["thought for long"] += 1
+                time.sleep(SETTINGS.ttl * self.random.uniform(0.5, 0.95))
+            self.increment(lease, frozen=late and self.random.random() < 0.5)
         if self.random.random() < 0.1:
             lease = self.engine.renew(lease)
         if self.unlucky(0.01):
@@ -148,13 +155,13 @@ class Client:
         self.engine.withdraw(ticket.number, ticket.owner_id)
         return None
 
-    def increment(self, lease: Lease) -> None:
-        """Read, think, write: guarded, or as a careless program does it."""
+    def increment(self, lease: Lease, frozen: bool) -> None:
+        """Read, think, write: guarded, or as a careless program does it. ``frozen``: it surely freezes in between."""
         data = self.data
         with data.transaction():
             if self.guarded:
                 data.execute(lease.guard)
-            self.freeze(0.004)
+            self.freeze(1e9 if frozen else 0.004)
             ((before,),) = data.execute("select n from counter where lock_name = %s", (lease.lock_name,)).fetchall()
             self.freeze(0.004)
             data.execute("update counter set n = %s where lock_name = %s", (before + 1, lease.lock_name))
