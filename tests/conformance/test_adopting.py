@@ -63,12 +63,15 @@ def test_a_set_is_held_as_long_as_the_longest_of_its_locks_says(engine: LeaseEng
     assert not engine.try_acquire("a")
 
 
-@pytest.mark.parametrize("released", [True, False])
-def test_a_person_can_end_it_earlier(engine: LeaseEngine, released: bool) -> None:
+@pytest.mark.parametrize("state", ["held", "released", "expired"])
+def test_a_person_can_end_it_earlier(dialect: Dialect, engine: LeaseEngine, state: str) -> None:
+    """Also when its time is over and nobody has looked at the lock since."""
     lease = engine.try_acquire(Lock("x", hold_at_least=300))
-    if released:
+    if state == "released":
         engine.release(lease)
-    assert len(engine.revoke("x", by="ann", reason="let it run")) == (not released)
+    elif state == "expired":
+        dialect.expire(lease)
+    assert len(engine.revoke("x", by="ann", reason="let it run")) == (state == "held")
     assert engine.try_acquire("x")
 
 

@@ -524,6 +524,8 @@ begin
     end if;
     -- No ticket that has to do with this lock can be reserved, confirmed or withdrawn meanwhile.
     perform 1 from :"schema".lock k where k.lock_name = revoke.lock_name for update;
+    -- What has expired and was not looked at since is over, too: a person may end how long it was to be held at least.
+    perform :"schema"._sweep(revoke.lock_name);
     for mine in
         update :"schema".lease l set state = 'revoked', hold_until = null
         where l.lock_name = revoke.lock_name and (revoke.token is null or l.token = revoke.token)
