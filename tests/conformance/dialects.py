@@ -111,6 +111,9 @@ class Redshift(Postgres):
         "test_several_guarded_transactions_of_one_lease_may_be_open": (
             "the guard is a table lock: guarded transactions of one lock wait for each other"
         ),
+        "test_terminate_ends_the_sessions_of_the_named_token_alone": (
+            "the guard is a table lock: guarded transactions of one lock wait for each other"
+        ),
         "test_guards_of_different_leases_do_not_wait_for_each_other": (
             "the guard is a table lock: guarded transactions of one lock wait for each other"
         ),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from airflow_lockprovider.lease.statements import Statements
 
-FILES = ("functions_internal.sql", "functions.sql", "guard.sql")
+FILES = ("functions_internal.sql", "functions.sql", "functions_once.sql", "guard.sql")
 _RULES = [  # kind, what stands there, what stands there then
     ("expires_at", r"\b(?!mine)[a-z]\w*\.expires_at (?:<=|>) clock_timestamp\(\)", "true"),
     ("expires_at", r"\bmine\.expires_at (?:<=|>) clock_timestamp\(\)", "false"),
@@ -38,6 +38,11 @@ _RULES = [  # kind, what stands there, what stands there then
     ("capacity", r"\bw\.units <= \(select[^()]*\)", "true"),
     ("capacity", r"\bp_units(?:\[\w+\])? > k\.capacity", "false"),
     ("capacity", r"\bp_capacity(?:\[\w+\])? <> k\.capacity", "false"),
+    ("capacity", r"\bn\.(?:capacity <>|units >) k\.capacity", "false"),
+    ("capacity", r"\bwrong\.(?:declared <>|units >) wrong\.capacity", "false"),
+    ("capacity", r"\b(?:l\.units >=|n\.capacity =) k\.capacity", "true"),
+    ("token", r"greatest\(k\.last_token \+ 1, floor\(.*?\)::bigint\)", "k.last_token + 1"),
+    ("token", r"\bk\.last_token \+ 1\b", "0"),
     ("shared", r"\bnot \(w\.shared and p_shared\)", "true"),
     ("shared", r"not bool_or\((?:not )?l\.shared\)", "true"),
     ("paused", r"\band k\.paused\b", "and false"),
@@ -60,11 +65,14 @@ class Mutant:
     """One place in one file, and what stands there instead."""
 
     name: str
+    kind: str
     file: str
     start: int
     end: int
     instead: str
     line: int
+    function: str
+    """The text of the function that it is in, as it is."""
 
     def apply(self, text: str) -> str:
         return text[: self.start] + self.instead + text[self.end :]
@@ -94,9 +102,11 @@ def mutants() -> Iterator[Mutant]:
         for kind, pattern, instead in _RULES:
             places += [(found.start(), found.end(), kind, instead) for found in re.finditer(pattern, code)]
         for start, end, kind, instead in sorted(places):
-            function = [name for begin, name in begins if begin < start][-1]
+            begin, function = [found for found in begins if found[0] < start][-1]
+            after = min([place for place, _ in begins if place > start], default=len(code))
             what = " ".join(code[start:end].split())
             name = f"{function}: {kind}: {what}" + (f" → {instead}" if instead not in ("true", "false", "") else "")
             seen[name] += 1
             number = f" #{seen[name]}" if seen[name] > 1 else ""
-            yield Mutant(name + number, file, start, end, instead, text.count("\n", 0, start) + 1)
+            line = text.count("\n", 0, start) + 1
+            yield Mutant(name + number, kind, file, start, end, instead, line, code[begin:after])

@@ -266,3 +266,53 @@ def test_a_lease_that_is_held_at_least_keeps_others_out_after_its_release(engine
     waiter = engine.enqueue("x", owner_id="waiter")
     assert _verdicts(engine, waiter) == [("wait", 0)]
     assert _told(engine, "released") == [("released", lease.token)]
+
+
+def test_a_person_ends_it_for_the_named_token_alone(engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 2)
+    one, other = (engine.try_acquire(Lock("x", hold_at_least=300), name) for name in ("one", "other"))
+    elsewhere = engine.try_acquire(Lock("y", hold_at_least=300))
+    for lease in (one, other, elsewhere):
+        engine.release(lease)
+    engine.revoke("x", "ann", "test", token=one.token)
+    assert engine.try_acquire("x")
+    assert not engine.try_acquire("x")
+    assert not engine.try_acquire("y")
+
+
+# Guarded sessions
+
+
+def test_terminate_ends_the_sessions_of_the_named_token_alone(dialect: Dialect, engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 2)
+    one, other = engine.try_acquire("x", "one"), engine.try_acquire("x", "other")
+    with dialect.engine().fenced(other) as goes_on:
+        with pytest.raises(Exception, match=r"terminat|closed|lost"):
+            with engine.fenced(one) as cursor:
+                dialect.engine().revoke("x", "ann", "test", token=one.token, terminate=True)
+                cursor.execute("select 1")
+        goes_on.execute("select 1")
+
+
+# Adopting
+
+
+def test_an_attempt_adopts_nothing_that_it_has_given_back_itself(dialect: Dialect, engine: LeaseEngine) -> None:
+    engine.try_acquire("x", "try 1")
+    mine = engine.adopt("x", "try 2", "try 1")
+    others = dialect.engine()
+    with pytest.raises(LeaseLost):
+        with engine.fenced(mine):
+            others.release(mine)
+            assert others.adopt("x", "try 2", "try 1") is None
+    assert others.adopt("x", "try 2", "try 1") is None
+
+
+def test_of_several_leases_that_of_the_earlier_try_is_adopted(engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 3)
+    others = [engine.try_acquire("x", name) for name in ("somebody", "try 1", "somebody else")]
+    elsewhere = engine.try_acquire("y", "try 1")
+    new = engine.adopt("x", "try 2", "try 1")
+    assert {one.token for one in engine.leases()} == {others[0].token, others[2].token, elsewhere.token, new.token}
+    assert _told(engine, "adopted") == [("adopted", others[1].token)]
+    assert engine.adopt("x", "try 3", "try 1") is None
