@@ -32,6 +32,7 @@ class Listener:
         self._heard: list[str] = []
         self._unhear: Callable[[], object] = lambda: None
         self._far, self._near = socket.socketpair()
+        self._far.setblocking(False)  # who wakes us must not wait for us: one unread byte is as good as a thousand
         self._near.setblocking(False)
 
     @property
