@@ -151,6 +151,8 @@ class Client:
             if view.verdict == "try" and self.engine.reserve(ticket.number):
                 self.freeze(0.005)
                 return self.engine.confirm(ticket.number, ticket.owner_id, context=request["context"]) or None  # type: ignore[arg-type]
+            if self.stopping:
+                break
             time.sleep(SETTINGS.poll_interval)
         self.engine.withdraw(ticket.number, ticket.owner_id)
         return None

@@ -5,8 +5,8 @@ Reads questions and writes answers, a line of JSON each. It is asked by `tests.m
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import signal
 import sys
 from collections import Counter
@@ -90,13 +90,14 @@ def judge(mutant: Mutant | None, plugin: Judge, tests_to_ask: list[str]) -> str:
         "--no-header",
         "--tb=no",
     ]
+    said = io.StringIO()
     try:
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        with redirect_stdout(said):
             code = pytest.main([*arguments, *tests_to_ask], plugins=[plugin])
     finally:
         store.statements = original  # type: ignore[assignment]
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        raise RuntimeError(f"pytest ended with {code!r}")
+        raise RuntimeError(f"pytest ended with {code!r}: {said.getvalue()[-4000:]}")
     return plugin.by
 
 
