@@ -74,6 +74,7 @@ class LockedOperator(Generic[Made]):
     def __new__(  # type: ignore[misc]
         cls,
         *,
+        operator: None = ...,  # it stands in the brackets: LockedOperator[GlueJobOperator](…)
         lock: LockLike | None = ...,  # may come from default_args
         task_id: str,
         retries: int | None = ...,
@@ -83,12 +84,15 @@ class LockedOperator(Generic[Made]):
         pool: str | None = ...,
         **kwargs: Any,
     ) -> Made: ...
-    def __new__(cls, *, operator: Any = None, lock: LockLike | None = None, **kwargs: Any) -> Any:
+    def __new__(cls, *, operator: Any = None, **kwargs: Any) -> Any:
         if operator is None:
-            raise ConfigurationError("LockedOperator(…) needs operator=, an operator class such as GlueJobOperator")
+            raise TypeError("missing keyword argument 'operator': an operator class, such as GlueJobOperator")
         if isinstance(operator, type):
             make: Any = locked(operator)
-            return make(lock=lock, **kwargs)
+            return make(**kwargs)
+        if "lock" not in kwargs:
+            raise TypeError("missing keyword argument 'lock'")
+        lock = kwargs.pop("lock")
         if kwargs:
             raise ConfigurationError(
                 f"LockedOperator(operator=<task>) takes no {', '.join(map(repr, kwargs))}: give them to the task itself"

@@ -48,7 +48,7 @@ def _locked(base: Any) -> Any:
         "custom_operator_name": f"{name} \N{LOCK}",
     }
     metaclass: Any = type(base)
-    made = metaclass(base.__name__, (LockedMixin, base), namespace)
+    made = _mixin_first(metaclass)(base.__name__, (base, LockedMixin), namespace)
 
     def partial(cls: Any, /, **kwargs: Any) -> Any:
         if "lock" in kwargs:  # here, so that a mistake is an import error; a mapped task is made in the worker
@@ -58,6 +58,23 @@ def _locked(base: Any) -> Any:
     made.partial = classmethod(partial)
     if hasattr(base, "get_python_source"):
         made.get_python_source = lambda self: without_lock_decorator(super(made, self), self.python_callable, name)
+    return made
+
+
+@cache
+def _mixin_first(metaclass: Any) -> Any:
+    """A metaclass for classes with the bases ``(operator, LockedMixin)`` where methods of the mixin come first.
+
+    With the bases the other way round the class would not be laid out in memory as the operator's own, and Python
+    would not let a task change to it, if the operator has a mixin of its own (GlueJobOperator).
+    """
+
+    def mro(cls: Any) -> list[type]:
+        order = [one for one in metaclass.mro(cls) if one is not LockedMixin]
+        place = next(number for number, one in enumerate(order) if not isinstance(one, made))
+        return [*order[:place], LockedMixin, *order[place:]]
+
+    made = type(metaclass.__name__, (metaclass,), {"mro": mro, "__module__": metaclass.__module__})
     return made
 
 
