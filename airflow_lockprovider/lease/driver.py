@@ -61,11 +61,17 @@ def prepare(connection: Connection, *, autocommit: bool) -> Connection:
 
 def execute(connection: Connection, sql: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """Run one statement and return its rows by column name. Raises errors of this package (see `translated`)."""
+    if hasattr(connection, "row_factory"):
+        from psycopg.rows import dict_row
+
+        with translated(), connection.cursor(row_factory=dict_row) as cursor:
+            cursor.execute(sql, params)
+            return [] if cursor.rownumber is None else list(cursor)
     with translated(), plain_cursor(connection) as cursor:
         cursor.execute(sql, params)
-        if cursor.description is None:
+        if (columns := cursor.description) is None:
             return []
-        names: Sequence[str] = [column[0] for column in cursor.description]
+        names: Sequence[str] = [column[0] for column in columns]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import cache
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 from airflow_lockprovider.lease import clock, driver
@@ -184,7 +185,7 @@ class LeaseEngine(StandbyVerbs, OnceVerbs):
                 pause = min(self.settings.poll_interval, left)
                 if listener.enabled:
                     # Looks often at first: who gave back just before our ticket was there has told nobody.
-                    listener.wait(min(pause, max(_FIRST_LOOK, self.clock() - drawn)), request.names)
+                    listener.wait(min(pause, max(_FIRST_LOOK, self.clock() - drawn)), request.names, ticket.number)
                 else:
                     self._sleep(pause)
         except BaseException:
@@ -642,11 +643,18 @@ def _wait_seconds(value: Duration | None, setting: str = "wait_timeout") -> floa
 
 
 def _this_process() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
+    return f"{_host()}:{os.getpid()}"
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()
 
 
 def _json(context: Mapping[str, Any] | None) -> str:
+    if not context:
+        return "{}"
     try:
-        return json.dumps(dict(context or {}), default=str, allow_nan=False)
+        return json.dumps(dict(context), default=str, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"context={context!r} cannot be kept as JSON: {error}") from error

@@ -54,8 +54,11 @@ class Listener:
         self._unhear()
         self._unhear = driver.hear(self._connection, self._heard)
 
-    def wait(self, seconds: float, names: Collection[str] | None = None) -> bool:
-        """Wait until one of the locks (None: any) was mentioned, or `wake` was called. False: the time is over."""
+    def wait(self, seconds: float, names: Collection[str] | None = None, ticket: int | None = None) -> bool:
+        """Wait until it may be our turn, or `wake` was called. False: the time is over.
+
+        ``names``: the locks that we wait for (None: any). ``ticket``: our place in line; None: whoever's turn it is.
+        """
         until = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self._near, selectors.EVENT_READ)
@@ -64,11 +67,11 @@ class Listener:
             while True:
                 if connection is not None:
                     driver.collect(connection, self._heard)
-                news = [name for name in self._heard if names is None or name in names]
+                news = any(_concerns(payload, names, ticket) for payload in self._heard)
                 self._heard.clear()
                 left = until - time.monotonic()
                 if news or left <= 0:
-                    return bool(news)
+                    return news
                 for key, _ in selector.select(left):
                     if key.fileobj is self._near:
                         self._near.recv(1024)
@@ -102,3 +105,9 @@ class Listener:
         if connection is None or connection is not self._store.current or driver.is_broken(connection):
             return None
         return connection
+
+
+def _concerns(payload: str, names: Collection[str] | None, ticket: int | None) -> bool:
+    """Payloads are the name of a lock, a line feed, and the tickets whose turn it may be, with commas between."""
+    name, _, turn = payload.rpartition("\n")
+    return (names is None or name in names) and (ticket is None or str(ticket) in turn.split(","))

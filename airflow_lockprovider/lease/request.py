@@ -74,13 +74,16 @@ class Request:
         return self._strictest("hold_at_least", max) or 0.0
 
     def params(self) -> dict[str, Any]:
-        """What the statements need: a value per lock."""
-        return {
-            "lock_names": self.names,
-            "units": [lock.units for lock in self.locks],
-            "capacity": [lock.capacity for lock in self.locks],
-            "shared": [lock.shared for lock in self.locks],
+        """What the statements need: a value per lock, or None for all defaults: drivers are slow with lists."""
+        lists: dict[str, tuple[list[Any], Any]] = {
+            "units": ([lock.units for lock in self.locks], 1),
+            "capacity": ([lock.capacity for lock in self.locks], None),
+            "shared": ([lock.shared for lock in self.locks], False),
         }
+        named = {
+            name: None if all(value == usual for value in values) else values for name, (values, usual) in lists.items()
+        }
+        return {"lock_names": self.names, **named}
 
     def _strictest(self, name: str, choose: Callable[[Iterable[float]], float]) -> float | None:
         said = [value for lock in self.locks if (value := getattr(lock, name)) is not None]

@@ -50,20 +50,20 @@ class Store:
                 raise  # it was a new connection, or a living one that said no
             self.close()
             log.info("the connection to the locks broke during %s, asking again on a new one", name)
-            return self._call(name, params)
+            return self._call(name, params, again=True)
 
     def limit_calls(self, seconds: float) -> None:
         """Let calls of this thread take at most this long (never longer than `CALL_LIMIT`)."""
         self._local.limit = min(seconds, CALL_LIMIT)
 
-    def _call(self, name: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+    def _call(self, name: str, params: dict[str, Any], *, again: bool = False) -> list[dict[str, Any]]:
         connection = self._connection()
         if not self._checked:
             self._check_version(connection)
             self._checked = True
         try:
             with self._watchdog.limit(connection, getattr(self._local, "limit", CALL_LIMIT)):
-                return driver.execute(connection, self.sql[name], params)
+                return driver.execute(connection, self.sql[name], params | {"again": again})
         except BaseException:
             if driver.is_active(connection):
                 # An interrupt came up from under the verb. It must not go on without us, and grant to nobody.

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_lockprovider.lease import LeaseEngine
+from airflow_lockprovider.lease import LeaseEngine, Lock
 from airflow_lockprovider.lease.clock import boottime
 from tests.conformance.dialects import Dialect
 
@@ -195,3 +195,36 @@ def test_nobody_listens_after_the_wait(dialect: Dialect, engine: LeaseEngine) ->
     waiting.acquire("x")
     timer.join()
     assert waiting.store._connection().execute("select pg_listening_channels()").fetchall() == []
+
+
+@pytest.mark.usefixtures("_listens")
+@pytest.mark.parametrize(
+    ("shared", "capacity", "turn"), [(False, 1, [0]), (False, 2, [0, 1]), (True, 1, [0, 1, 2])],
+    ids=["one unit", "two units", "readers"],
+)  # fmt: skip
+def test_a_release_calls_only_those_whose_turn_it_may_be(
+    dialect: Dialect, engine: LeaseEngine, shared: bool, capacity: int, turn: list[int]
+) -> None:
+    """Else all come running, and the first one has to wait for the rest."""
+    holders = [engine.try_acquire(Lock("x", capacity=capacity)) for _ in range(capacity)]
+    tickets = [engine.enqueue("x", owner_id=f"waiter {n}", shared=shared).number for n in range(3)]
+    with psycopg.connect(dialect.dsn, autocommit=True) as listening:
+        listening.execute("listen lockprovider")
+        for holder in holders:
+            engine.release(holder)
+        heard = [notice.payload for notice in listening.notifies(timeout=10, stop_after=capacity)]
+    assert heard[-1] == "x\n" + ",".join(str(tickets[place]) for place in turn)
+
+
+@pytest.mark.usefixtures("_listens")
+def test_who_stands_further_back_sleeps_on_when_it_is_somebody_elses_turn(engine: LeaseEngine) -> None:
+    holder = engine.try_acquire("x")
+    first, second = (engine.enqueue("x", owner_id=owner).number for owner in ("first", "second"))
+    listener = engine.listener()
+    listener.start()
+    engine.release(holder)
+    assert not listener.wait(0.3, ["x"], second)
+    lease = engine.confirm(first, "first")
+    engine.release(lease)
+    assert listener.wait(5, ["x"], second)
+    listener.close()

@@ -31,7 +31,7 @@ class RedshiftStore(Store):
     def __init__(self, connect: driver.ConnectionFactory, *, schema: str) -> None:
         super().__init__(connect, schema=schema, dialect="redshift")
 
-    def _call(self, name: str, params: dict[str, Any]) -> list[Row]:
+    def _call(self, name: str, params: dict[str, Any], *, again: bool = False) -> list[Row]:
         connection = self._connection()
         if not self._checked:
             self._check_version(connection)

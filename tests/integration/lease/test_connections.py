@@ -107,8 +107,8 @@ def test_a_lost_answer_is_asked_for_again_and_gives_the_same_lease(engine: Lease
     engine.leases()
     execute, lost = engine.store._call, []
 
-    def lose_the_first_answer(name: str, params: dict[str, Any]) -> Any:
-        answer = execute(name, params)
+    def lose_the_first_answer(name: str, params: dict[str, Any], **how: Any) -> Any:
+        answer = execute(name, params, **how)
         if name == "try_acquire" and not lost:
             lost.append(answer[0]["token"])
             engine.store._local.own.connection.close()
@@ -193,10 +193,11 @@ def test_a_decision_that_hangs_is_given_up_and_means_no(database: str, engine: L
     admin.execute("alter function lockprovider.try_acquire set lock_timeout = '50ms'")  # 10 s, as it is made
     with admin.transaction():
         admin.execute("select 1 from lockprovider.lock where lock_name = 'x' for update")
+        assert quick.renew(lease).token == lease.token, "renewals do not need that row"
+        assert not quick.try_acquire("x", "newcomer"), "nor does a plain no"
+        assert quick.release(lease), "nor do releases"
         with pytest.raises(StoreUnavailable, match="lock timeout"):
             quick.try_acquire("x", "newcomer")
-        assert quick.renew(lease).token == lease.token, "renewals do not need that row"
-        assert quick.release(lease), "nor do releases"
     quick.close()
 
 

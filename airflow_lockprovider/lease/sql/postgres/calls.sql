@@ -25,7 +25,8 @@ select :"schema".set_capacity(%(lock_name)s, %(capacity)s::integer)
 -- name: try_acquire
 select * from :"schema".try_acquire(
     %(lock_names)s::text[], %(owner_id)s, %(owner)s, %(ttl)s::float8, %(units)s::integer[],
-    %(capacity)s::integer[], %(shared)s::boolean[], %(context)s::jsonb, %(skip_after)s::float8, %(hold_at_least)s::float8)
+    %(capacity)s::integer[], %(shared)s::boolean[], %(context)s::jsonb, %(skip_after)s::float8, %(hold_at_least)s::float8,
+    %(again)s::boolean)
 
 -- name: enqueue
 select * from :"schema".enqueue(
@@ -50,7 +51,10 @@ select :"schema".withdraw(%(ticket)s::bigint, %(owner_id)s)
 select * from :"schema".renew(%(lock_names)s::text[], %(tokens)s::bigint[], %(owner_ids)s::text[], %(ttls)s::float8[])
 
 -- name: release
+-- Need not be on disk before the answer: what a crash of the server takes back ends by its ttl, and the next grant, which
+-- must be on disk, takes everything before it along.
 select :"schema".release(%(lock_name)s, %(token)s::bigint, %(owner_id)s)
+from (select set_config('synchronous_commit', 'off', true)) relaxed
 
 -- name: adopt
 select * from :"schema".adopt(

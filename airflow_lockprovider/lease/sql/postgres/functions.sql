@@ -27,10 +27,12 @@ end $$;
 
 -- Get the locks now, or learn who has them. Never queues, and never overtakes a living queue.
 -- The same owner_id asking again gets the same grant, not a longer one. units, capacity and shared have a value per lock.
+-- again: an earlier call may still be under way, its answer was lost; so not even a plain no without the locks' rows.
 create function :"schema".try_acquire(
     lock_names text[], owner_id text, owner text default null, ttl double precision default 120,
     units integer[] default null, capacity integer[] default null, shared boolean[] default null,
-    context jsonb default '{}', skip_after double precision default 10, hold_at_least double precision default 0
+    context jsonb default '{}', skip_after double precision default 10, hold_at_least double precision default 0,
+    again boolean default false
 ) returns setof :"schema".answer
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s'
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -41,6 +43,13 @@ begin
     units := coalesce(units, array_fill(1, array[cardinality(lock_names)]));
     shared := coalesce(shared, array_fill(false, array[cardinality(lock_names)]));
     perform :"schema"._check_request(lock_names, owner_id, units, ttl, hold_at_least);
+    if not again
+        and :"schema"._is_plainly_busy(lock_names, units, try_acquire.capacity, shared, owner_id, null, skip_after)
+    then
+        return query select * from :"schema"._busy(
+            lock_names, null, :"schema"._position(lock_names, null, shared, skip_after));
+        return;
+    end if;
     if :"schema"._open(lock_names, units, try_acquire.capacity) then
         return query select * from :"schema"._grant(
             lock_names, owner_id, coalesce(owner, owner_id), units, shared, null, null, 'held', ttl, hold_at_least, null,
@@ -241,6 +250,20 @@ begin
         return;
     end if;
     perform :"schema"._check_request(names, confirm.owner_id, wanted_units, confirm.ttl, confirm.hold_at_least);
+    if :"schema"._is_plainly_busy(names, wanted_units, null, wanted_shared, confirm.owner_id, confirm.ticket, confirm.skip_after) then
+        -- Shows that it lives, but not at each look: that would be a write.
+        with old as (
+            select w.ticket, w.lock_name from :"schema".waiter w
+            where w.ticket = confirm.ticket
+              and w.seen_at <= clock_timestamp() - make_interval(secs => confirm.skip_after / 10)
+            for no key update skip locked
+        )
+        update :"schema".waiter w set seen_at = clock_timestamp()
+        from old where w.ticket = old.ticket and w.lock_name = old.lock_name;
+        return query select * from :"schema"._busy(
+            names, confirm.ticket, :"schema"._position(names, confirm.ticket, wanted_shared, confirm.skip_after));
+        return;
+    end if;
     perform :"schema"._open(names, wanted_units, null);
     select * into request from :"schema".waiter w where w.ticket = confirm.ticket order by w.lock_name limit 1;
     if not found then

@@ -34,13 +34,28 @@ begin
          p_lease.waited, p_held, p_actor, p_reason, p_lease.context);
 end $$;
 
--- Tell those who LISTEN, but only if somebody waits: a notification takes a lock on the queue of notifications.
+-- Tell those who LISTEN, but only if somebody waits: a notification takes a lock on the queue of notifications. It says
+-- whose turn it may be, as the name of the lock, a line feed, and tickets with commas: else all would come running, and
+-- the one whose turn it is would have to wait for them. A hint: who counts as living is known to the asking verb alone.
 create function :"schema"._wake(p_lock_name text) returns void
 language plpgsql as $$
+declare
+    free integer;
+    tickets text;
 begin
-    if exists (select 1 from :"schema".waiter w where w.lock_name = p_lock_name) then
-        perform pg_notify(:'schema', p_lock_name);
+    if not exists (select 1 from :"schema".waiter w where w.lock_name = p_lock_name) then
+        return;
     end if;
+    select k.capacity - coalesce((select sum(l.units) from :"schema".lease l where l.lock_name = p_lock_name), 0) into free
+    from :"schema".lock k where k.lock_name = p_lock_name;
+    select string_agg(head.ticket::text, ',') into tickets
+    from (
+        select w.ticket, row_number() over line as place, first_value(w.shared) over line as shared
+        from (select * from :"schema"._living(p_lock_name, 10) l order by l.priority desc, l.ticket limit 20) w
+        window line as (order by w.priority desc, w.ticket)
+    ) head
+    where head.shared or head.place <= greatest(free, 1);
+    perform pg_notify(:'schema', p_lock_name || E'\n' || coalesce(tickets, ''));
 end $$;
 
 -- The same after a grant to somebody in line: the next one may fit beside it. Not on a lock that is full now.
@@ -173,6 +188,56 @@ begin
         where w.priority = p_priority and w.ticket < p_ticket and not (w.shared and p_shared));
 end $$;
 
+-- Whether a request gets nothing now, to be seen without the locks' rows: an exclusive lease takes all there is of one of
+-- them, or (p_ticket null: a newcomer) somebody stands in line. False: only a decision can tell, or it has to say what
+-- is wrong with the request.
+create function :"schema"._is_plainly_busy(
+    p_lock_names text[], p_units integer[], p_capacity integer[], p_shared boolean[], p_owner_id text, p_ticket bigint,
+    p_skip_after double precision
+) returns boolean
+language plpgsql stable as $$
+begin
+    -- Mostly there is nobody.
+    if not exists (select 1 from :"schema".lease l where l.lock_name = any (p_lock_names))
+        and not exists (select 1 from :"schema".waiter w where w.lock_name = any (p_lock_names))
+    then
+        return false;
+    end if;
+    return (
+        exists (
+            select 1 from :"schema".lease l join :"schema".lock k on k.lock_name = l.lock_name
+            where l.lock_name = any (p_lock_names) and l.units >= k.capacity and not l.shared
+              and l.state in ('held', 'reserved') and l.expires_at > clock_timestamp())
+        or (p_ticket is null and exists (
+            select 1 from unnest(p_lock_names, p_shared) n (lock_name, shared),
+                lateral :"schema"._living(n.lock_name, p_skip_after) w
+            where not (w.shared and n.shared)))
+    ) and not exists (
+        select 1 from :"schema".lease l
+        where l.lock_name = any (p_lock_names) and (l.owner_id = p_owner_id or l.ticket = p_ticket)
+    ) and not (p_ticket is null and exists (
+        select 1 from :"schema".waiter w where w.lock_name = any (p_lock_names) and w.owner_id = p_owner_id)
+    ) and (
+        select count(*) from unnest(p_lock_names, p_units, p_capacity) n (lock_name, units, capacity)
+        join :"schema".lock k on k.lock_name = n.lock_name
+        where n.units <= k.capacity and (n.capacity is null or n.capacity = k.capacity)
+    ) = cardinality(p_lock_names);
+end $$;
+
+-- How many requests stand before the farthest place of one request. p_ticket null: a newcomer.
+create function :"schema"._position(
+    p_lock_names text[], p_ticket bigint, p_shared boolean[], p_skip_after double precision
+) returns integer
+language plpgsql as $$
+declare
+    line integer := 0;
+begin
+    for i in 1 .. cardinality(p_lock_names) loop
+        line := greatest(line, :"schema"._ahead(p_lock_names[i], p_ticket, p_shared[i], p_skip_after));
+    end loop;
+    return line;
+end $$;
+
 -- How many requests stand before this one in the line of one lock. p_ticket null: a newcomer, behind everybody.
 create function :"schema"._ahead(p_lock_name text, p_ticket bigint, p_shared boolean, p_skip_after double precision)
 returns integer
@@ -284,7 +349,6 @@ create function :"schema"._admit(
 language plpgsql as $$
 declare
     blocked boolean := exists (select 1 from :"schema".lock k where k.lock_name = any (p_lock_names) and k.paused);
-    line integer := 0;
 begin
     for i in 1 .. cardinality(p_lock_names) loop
         exit when blocked;
@@ -293,10 +357,8 @@ begin
     end loop;
 
     if blocked then
-        for i in 1 .. cardinality(p_lock_names) loop
-            line := greatest(line, :"schema"._ahead(p_lock_names[i], p_ticket, p_shared[i], p_skip_after));
-        end loop;
-        return query select * from :"schema"._busy(p_lock_names, p_ticket, line);
+        return query select * from :"schema"._busy(
+            p_lock_names, p_ticket, :"schema"._position(p_lock_names, p_ticket, p_shared, p_skip_after));
     else
         return query select * from :"schema"._grant(
             p_lock_names, p_owner_id, p_owner, p_units, p_shared, p_ticket, p_requested_at, p_state, p_seconds, p_hold,
@@ -309,29 +371,29 @@ end $$;
 create function :"schema"._open(p_lock_names text[], p_units integer[], p_capacity integer[]) returns boolean
 language plpgsql as $$
 declare
-    k :"schema".lock;
-    place integer;
-    found_rows integer := 0;
-    alone boolean := true;
+    wrong record;
+    found_rows integer;
+    alone boolean;
 begin
-    for k in
-        select * from :"schema".lock l where l.lock_name = any (p_lock_names) order by l.lock_name for update
-    loop
-        found_rows := found_rows + 1;
-        place := array_position(p_lock_names, k.lock_name);
-        if p_capacity[place] is not null and p_capacity[place] <> k.capacity then
-            raise exception 'lock "%" has capacity %, but capacity % was declared', k.lock_name, k.capacity, p_capacity[place]
-                using errcode = 'LP001', hint = 'declare the same everywhere, or change it with set_capacity()';
-        end if;
-        if p_units[place] > k.capacity then
-            raise exception 'lock "%" has capacity %, so % units can never be granted', k.lock_name, k.capacity, p_units[place]
-                using errcode = 'LP001', hint = 'ask for fewer units, or raise the capacity with set_capacity()';
-        end if;
-        alone := alone and not k.paused;
-    end loop;
+    select count(*), bool_and(not k.paused) into found_rows, alone
+    from (
+        select l.paused from :"schema".lock l where l.lock_name = any (p_lock_names) order by l.lock_name for update
+    ) k;
     if found_rows <> cardinality(p_lock_names) then
         raise exception 'lock % has no row yet', p_lock_names
             using errcode = 'LP404', hint = 'call declare() first, in its own transaction';
+    end if;
+    select k.lock_name, k.capacity, n.capacity as declared, n.units into wrong
+    from :"schema".lock k
+    join unnest(p_lock_names, p_units, p_capacity) n (lock_name, units, capacity) on n.lock_name = k.lock_name
+    where n.capacity <> k.capacity or n.units > k.capacity
+    order by k.lock_name limit 1;
+    if wrong.declared <> wrong.capacity then
+        raise exception 'lock "%" has capacity %, but capacity % was declared', wrong.lock_name, wrong.capacity, wrong.declared
+            using errcode = 'LP001', hint = 'declare the same everywhere, or change it with set_capacity()';
+    elsif wrong.units > wrong.capacity then
+        raise exception 'lock "%" has capacity %, so % units can never be granted', wrong.lock_name, wrong.capacity, wrong.units
+            using errcode = 'LP001', hint = 'ask for fewer units, or raise the capacity with set_capacity()';
     end if;
     if exists (select 1 from :"schema".lease l where l.lock_name = any (p_lock_names)) then
         for i in 1 .. cardinality(p_lock_names) loop
