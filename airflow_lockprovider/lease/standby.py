@@ -160,6 +160,23 @@ class StandbyVerbs:
                 deferred=deferred,
             )
 
+    def unwatch(self, session_id: str, tickets: Sequence[int]) -> None:
+        """This process, which goes on polling for others, looks after these tickets no more."""
+        self.store.call("unwatch", session_id=session_id, tickets=list(tickets))
+
+    def has_worker(self, owner_id: str, tokens: Mapping[str, int]) -> bool | None:
+        """Whether a worker has one of these leases, by lock name and token; None: that is not known here."""
+        if not self.store.listens:
+            return None
+        return bool(
+            self._ask(
+                "has_worker",
+                lock_names=list(tokens),
+                tokens=list(tokens.values()),
+                owner_ids=[owner_id] * len(tokens),
+            )
+        )
+
     def _ask(self, call: str, **params: Any) -> Any:
         (row,) = self.store.call(call, **params)
         (value,) = row.values()

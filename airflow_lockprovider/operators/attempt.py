@@ -17,6 +17,7 @@ from airflow_lockprovider.lease.model import Busy, Lease, Ticket
 from airflow_lockprovider.operators.standby import Standby
 from airflow_lockprovider.operators.wanted import Wanted
 from airflow_lockprovider.triggers.keeping import KeepLeaseTrigger
+from airflow_lockprovider.triggers.takeover import is_earlier_try
 from airflow_lockprovider.triggers.waiting import WaitForLeaseTrigger
 
 
@@ -31,6 +32,7 @@ class Attempt:
         self.wanted = wanted
         self.owner_id = str(ti.id)
         self.owner = _label(ti)
+        self._is_retry = (getattr(ti, "try_number", None) or 1) > 1
         self.context = _describe(ti)
         self.hook = LeaseHook(wanted.lease_conn_id)
         self.last_answer: Lease | LeaseSet | Busy | None = None
@@ -95,6 +97,8 @@ class Attempt:
     def wait(self, busy: Busy, method: str, kwargs: dict[str, Any], *, linger: bool = True) -> Lease | LeaseSet:
         """Draw a ticket, or keep the one there is, and wait: for a moment on this worker, then in the triggerer."""
         wanted = self.wanted
+        if self._is_retry:
+            self._withdraw_earlier_tries()
         ticket = self._enqueue()
         left = self._time_left(ticket)
         if linger and (answer := self._standby.linger(ticket.number, left)):
@@ -116,6 +120,12 @@ class Attempt:
             kwargs=kwargs,
         )
         raise TaskDeferred(trigger=trigger, method_name=method, kwargs=kwargs)
+
+    def _withdraw_earlier_tries(self) -> None:
+        """A try that was cleared while it waited may have left its ticket: its trigger was perhaps not there yet."""
+        for waiter in self.hook.queue(self.wanted.names[0]):
+            if is_earlier_try(waiter.owner, self.owner):
+                self.hook.withdraw(waiter.ticket, waiter.owner_id)
 
     def _enqueue(self) -> Ticket:
         return self.hook.enqueue(self.wanted.asked, owner_id=self.owner_id, owner=self.owner, context=self.context)

@@ -84,6 +84,8 @@ class Coordinator:
         self._hook = hook
         self._changed = threading.Condition()
         self._waiting: set[Waiting] = set()
+        self._left: set[int] = set()
+        """Tickets that were forgotten without an answer: the database still takes this process for their keeper."""
         self._kept: set[Kept] = set()
         self._threads: dict[str, threading.Thread] = {}
         self._listener: Listener | None = None
@@ -139,7 +141,16 @@ class Coordinator:
         return kept
 
     def forget(self, entry: Waiting | Kept) -> None:
-        """Look after it no more. Gives nothing back: that is for whoever knows why."""
+        """Look after it no more. Gives nothing back: that is for whoever knows why.
+
+        A place in line that nobody else looks after is passed over after ``skip_after``.
+        """
+        with self._changed:
+            if isinstance(entry, Waiting) and entry in self._waiting:
+                self._left.add(entry.ticket)
+        self._drop(entry)
+
+    def _drop(self, entry: Waiting | Kept) -> None:
         with self._changed:
             self._waiting.discard(entry)
             self._kept.discard(entry)
@@ -206,9 +217,12 @@ class Coordinator:
     def _reserve_round(self) -> float:
         with self._changed:
             waiting = {entry.ticket: entry for entry in self._waiting}
+            left, self._left = self._left - waiting.keys(), set()
             if self._listener is None:
                 self._listener = self._hook.listener()
         self._listener.start()
+        if left:
+            self._unwatch(left)
         now = time.monotonic()
         unsettled = [ticket for ticket, entry in waiting.items() if entry.not_before > now]
         views = self._hook.look(self.session_id, list(waiting), unsettled=unsettled)
@@ -229,12 +243,20 @@ class Coordinator:
                     self._try(entry)
         return pause
 
+    def _unwatch(self, tickets: set[int]) -> None:
+        try:
+            self._hook.unwatch(self.session_id, sorted(tickets))
+        except BaseException:
+            with self._changed:
+                self._left |= tickets
+            raise
+
     def _try(self, entry: Waiting) -> None:
         try:
             answer = self._hook.reserve(entry.ticket, session_id=self.session_id, handover_ttl=entry.handover_ttl)
         except ConfigurationError as error:
             # This request can never be granted (its lock has shrunk, say). The others must not wait for it.
-            self.forget(entry)
+            self._drop(entry)
             _settle_future(entry.loop, entry.answer, error)
             return
         if answer or answer is None:
@@ -281,11 +303,11 @@ class Coordinator:
             return entry in self._waiting
 
     def _answer(self, entry: Waiting, answer: Answer) -> None:
-        self.forget(entry)
+        self._drop(entry)
         _settle_future(entry.loop, entry.answer, answer)
 
     def _lose(self, entry: Kept, reason: str) -> None:
-        self.forget(entry)
+        self._drop(entry)
         _settle_future(entry.loop, entry.lost, reason)
 
 

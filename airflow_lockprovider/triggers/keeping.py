@@ -18,9 +18,12 @@ from airflow_lockprovider.lease.model import Lease
 from airflow_lockprovider.triggers.coordinator import Coordinator, Kept
 from airflow_lockprovider.triggers.envelope import Envelope
 from airflow_lockprovider.triggers.settle import Settled
-from airflow_lockprovider.triggers.takeover import still_deferred
+from airflow_lockprovider.triggers.takeover import has_newer_try, may_have_gone_on, task_state
 
 log = logging.getLogger(__name__)
+
+_LAST = 60.0
+"""Seconds for which a trigger that nobody needs any more waits for its end."""
 
 
 class KeepLeaseTrigger(BaseTrigger):
@@ -108,6 +111,8 @@ class KeepLeaseTrigger(BaseTrigger):
                 raise
             watch.cancel()
             if self._stale:
+                # Airflow ends this trigger soon, and says by on_kill() if its work has to stop.
+                await asyncio.sleep(_LAST)
                 return
             await settled.wait()
             if self._loss is None and event is None:
@@ -131,10 +136,21 @@ class KeepLeaseTrigger(BaseTrigger):
             self._forget(coordinator, kept)
 
     async def on_kill(self) -> None:
+        state = await task_state(self.task_instance)
         if self._stale:
+            if state != "deferred":
+                await self._stop_inner(self._build_inner())  # as without a lock, which is given back already
             return
-        if await still_deferred(self.task_instance):
+        hook = self._hook()
+        await hook.resolve()
+        if state == "deferred" and not await asyncio.to_thread(self._is_superseded, hook):
             log.info("the lease on %s stays: its task is still deferred", self._label)
+            return
+        has_worker: bool | None = False
+        if may_have_gone_on(state):
+            has_worker = await asyncio.to_thread(self._has_worker, hook)
+        if has_worker:
+            log.info("the lease on %s stays: another copy of this trigger has sent it to a worker", self._label)
             return
         inner = self._build_inner()
         await self._stop_inner(inner)
@@ -144,8 +160,9 @@ class KeepLeaseTrigger(BaseTrigger):
                 type(inner).__name__, self._label, self.ttl,
             )  # fmt: skip
             return
-        hook = self._hook()
-        await hook.resolve()
+        if has_worker is None:
+            log.warning("the task is %s: perhaps at work, so %s is not given back here", state, self._label)
+            return
         await asyncio.to_thread(self._release, hook)
 
     async def cleanup(self) -> None:
@@ -214,6 +231,23 @@ class KeepLeaseTrigger(BaseTrigger):
         finally:
             hook.close()
         return None
+
+    def _is_superseded(self, hook: LeaseHook) -> bool:
+        """Whether it is a newer try of the task that is deferred: it was cleared, and waits for this very lock."""
+        try:
+            return has_newer_try(hook, self.owner_id, self.tokens)
+        except LockProviderError:
+            return False
+        finally:
+            hook.close()
+
+    def _has_worker(self, hook: LeaseHook) -> bool | None:
+        try:
+            return hook.has_worker(self.owner_id, self.tokens)
+        except LockProviderError:
+            return None
+        finally:
+            hook.close()
 
     def _was_given_back(self, hook: LeaseHook, lock_name: str) -> bool:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -116,6 +117,20 @@ def test_a_dead_waiter_is_passed_over_but_keeps_its_ticket(dialect: Dialect, eng
     engine.release(lease)
     assert engine.try_acquire("x", "newcomer"), "…by newcomers too"
     assert engine.enqueue("x", owner_id="dead").number == dead.number, "its place is still there"
+
+
+def test_a_waiter_that_its_process_has_left_is_dead_though_the_process_lives(dialect: Dialect) -> None:
+    engine = dialect.engine(skip_after=1.0, poll_interval=0.2)
+    left, other = engine.enqueue("x", owner_id="left"), engine.enqueue("x", owner_id="other")
+    engine.poll("process", [left.number, other.number])
+    engine.unwatch("process", [left.number])
+
+    deadline = time.monotonic() + 10
+    while engine.poll("process", [other.number])[0].verdict != "try":
+        assert time.monotonic() < deadline, "it is still taken for alive"
+        time.sleep(0.1)
+
+    assert [(one.owner_id, one.alive) for one in engine.queue("x")] == [("left", False), ("other", True)]
 
 
 def test_clean_up_takes_the_ticket_of_a_waiter_that_is_dead_for_long(dialect: Dialect, engine: LeaseEngine) -> None:

@@ -22,6 +22,13 @@ def test_every_test_that_the_proof_names_exists() -> None:
     assert missing == []
 
 
+def test_every_fault_of_airflow_has_a_test() -> None:
+    table = PROOF.split("## What Airflow and people do to a locked task")[1].split("\n## ")[0]
+    cases = re.findall(r"^\| (.+?) \| (.*) \|$", table, re.MULTILINE)[1:]
+    assert len(cases) > 25
+    assert [case for case, tests in cases if not NAMED.search(tests) and set(case) != {"-"}] == []
+
+
 def test_every_promise_has_a_test() -> None:
     guarantees = (REPOSITORY / "docs" / "guarantees.md").read_text(encoding="utf-8")
     promised = guarantees.split("## Promised")[1].split("\n## ")[0]

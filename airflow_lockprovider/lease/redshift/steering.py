@@ -103,6 +103,12 @@ def _prune(transaction: Transaction, lock_names: Sequence[str], prune_after: flo
     return len(dead)
 
 
+def unwatch(desk: Desk, *, session_id: str, tickets: Sequence[int]) -> list[Row]:
+    # If another process has taken them meanwhile, its next poll does so again.
+    desk.decide(lambda writing: writing.run("waiter_taken", tickets=list(tickets), session_id=None, now=writing.now))
+    return []
+
+
 def _seen(transaction: Transaction, session_id: str, new: Sequence[int]) -> None:
     known = transaction.run("session", session_id=session_id)
     transaction.run("session_seen" if known else "new_session", session_id=session_id, now=transaction.now)

@@ -100,6 +100,7 @@ def _run(
     next_kwargs: dict[str, Any] | None = None,
     should_retry: bool = False,
     map_index: int = -1,
+    try_number: int = 1,
 ) -> Outcome:
     from airflow.sdk import timezone
     from airflow.sdk.api.datamodels._generated import DagRun, TIRunContext
@@ -128,7 +129,7 @@ def _run(
         task_id=task.task_id,
         dag_id=task.dag_id,
         run_id="a_run",
-        try_number=1,
+        try_number=try_number,
         map_index=map_index,
         max_tries=0,
         start_date=now,

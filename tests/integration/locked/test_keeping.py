@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseTaskEndEvent
 
 from airflow_lockprovider import LockedOperator
 from airflow_lockprovider.exceptions import LeaseLost
+from airflow_lockprovider.triggers import keeping
 
 from .conftest import fire
 from .deferring import NOTES, Deaf, Defers, Ping
@@ -240,12 +241,30 @@ def test_a_restart_of_the_triggerer_keeps_the_lease(hook, run, revive, next_leg)
     assert next_leg(task, working).state == "success"
 
 
-def test_a_stale_trigger_whose_worker_has_given_the_lease_back_ends_quietly(hook, run, revive):
+def test_a_stale_trigger_whose_worker_has_given_the_lease_back_ends_quietly(hook, run, revive, monkeypatch):
+    monkeypatch.setattr(keeping, "_LAST", 0.0)
     trigger = revive(run(defers(Ping(seconds=60), lock={"name": "dwh.sales", "ttl": 2})))
     (lease,) = hook.leases("dwh.sales")
 
     assert during(trigger, lambda: hook.release(lease)) is None
     assert "killed" not in NOTES
+
+
+def test_the_work_of_a_stale_trigger_is_stopped_if_airflow_says_so_and_nobody_elses_lock_is_touched(
+    hook, run, revive, comms, monkeypatch
+):
+    """Its task was woken without an event, and failed."""
+    monkeypatch.setattr(keeping, "_LAST", 0.0)
+    trigger = revive(run(defers(Ping(seconds=60), lock={"name": "dwh.sales", "ttl": 2})))
+    (lease,) = hook.leases("dwh.sales")
+    during(trigger, lambda: hook.release(lease))
+    successor = hook.try_acquire("dwh.sales")
+    comms.states["load"] = "failed"
+
+    asyncio.run(trigger.on_kill())
+
+    assert NOTES[-1] == "killed"
+    assert [lease.token for lease in hook.leases("dwh.sales")] == [successor.token]
 
 
 def test_a_retry_does_not_inherit_the_lease_of_the_attempt_before(hook, run):

@@ -20,6 +20,12 @@ select :"schema".stand_by(%(ticket)s::bigint, %(owner_id)s, %(stay)s::float8)
 -- name: stand_down
 select :"schema".stand_down(%(ticket)s::bigint, %(owner_id)s, %(rest)s::float8)
 
+-- name: unwatch
+select :"schema".unwatch(%(session_id)s, %(tickets)s::bigint[])
+
+-- name: has_worker
+select :"schema".has_worker(%(lock_names)s::text[], %(tokens)s::bigint[], %(owner_ids)s::text[])
+
 -- name: set_deferred
 select :"schema".set_deferred(
     %(lock_names)s::text[], %(tokens)s::bigint[], %(owner_ids)s::text[], %(deferred)s::boolean)

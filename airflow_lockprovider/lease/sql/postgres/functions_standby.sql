@@ -251,3 +251,24 @@ begin
     update :"schema".lease l set deferred = set_deferred.deferred
     from mine where l.lock_name = mine.lock_name and l.token = mine.token;
 end $$;
+
+-- A process looks after these tickets no more (its triggers were cancelled), though it lives and polls for others: who
+-- does not take them up within skip_after is passed over.
+create function :"schema".unwatch(session_id text, tickets bigint[]) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
+begin
+    perform :"schema"._precheck();
+    update :"schema".waiter w set worker_session = null, seen_at = clock_timestamp()
+    where w.ticket = any (unwatch.tickets) and w.worker_session = unwatch.session_id;
+end $$;
+
+-- Whether one of these leases is held by a worker, as far as it has said so.
+create function :"schema".has_worker(lock_names text[], tokens bigint[], owner_ids text[]) returns boolean
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select exists (
+        select 1 from :"schema".lease l
+        join unnest(lock_names, tokens, owner_ids) m (lock_name, token, owner_id)
+            on l.lock_name = m.lock_name and l.token = m.token and l.owner_id = m.owner_id
+        where l.state = 'held' and not l.deferred
+    )
+$$;

@@ -36,7 +36,8 @@ begin
                 where p.pronamespace = (select n.oid from pg_catalog.pg_namespace n where n.nspname = :'schema')
                   and p.proname in ('declare', 'try_acquire', 'enqueue', 'poll', 'reserve', 'confirm', 'withdraw', 'renew',
                                     'release', 'adopt', 'clean_up', 'guard_pids', 'mark_done', 'linger', 'look', 'call_up',
-                                    'stand_by', 'stand_down', 'set_deferred'));
+                                    'stand_by', 'stand_down', 'has_worker', 'set_deferred',
+                                    'unwatch'));
         end if;
         if kind = 'admin' then
             execute (
