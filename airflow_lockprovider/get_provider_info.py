@@ -21,10 +21,10 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        "operators": _modules("operators.door", "operators.locked"),
+        "operators": _modules("operators.door", "operators.locked", "operators.scope"),
         "sensors": _modules("sensors.s3_replication", "sensors.glue_crawl"),
         "hooks": _modules("hooks.lease"),
-        "triggers": _modules("triggers.waiting", "triggers.keeping", "triggers.readiness"),
+        "triggers": _modules("triggers.waiting", "triggers.keeping", "triggers.scope", "triggers.readiness"),
         "notifications": [
             "airflow_lockprovider.notifications.EventBridgeNotifier",
             "airflow_lockprovider.notifications.FailureEmail",

@@ -64,6 +64,13 @@ class MemberAttempt(Attempt):
         else:
             self.hook.close()  # the scope's: its last task gives it back
 
+    def tell(self, lease: Lease | LeaseSet, *, again: bool) -> None:
+        if lease.owner_id == self.owner_id:
+            super().tell(lease, again=again)
+        else:
+            what = ", ".join(f"{one.lock_name!r} (token {one.token})" for one in lease.leases)
+            self._log.info("the scope of %s holds %s, the work may begin", self._scope.acquire_id, what)
+
     def keeping(self, lease: Lease | LeaseSet) -> type[KeepLeaseTrigger]:
         return super().keeping(lease) if lease.owner_id == self.owner_id else KeepScopesLeaseTrigger
 

@@ -18,7 +18,7 @@ async def run_is_finished(ti: Any) -> bool | None:
     from airflow.sdk.execution_time.comms import GetDagRunState
 
     answer = await _ask(GetDagRunState(dag_id=ti.dag_id, run_id=ti.run_id))
-    return None if answer is None else str(answer.state) in FINISHED_RUN
+    return None if answer is None else _text(answer.state) in FINISHED_RUN
 
 
 async def task_states(ti: Any, *, task_id: str | None = None, map_index: int = -1) -> dict[str, str | None] | None:
@@ -36,8 +36,12 @@ async def task_states(ti: Any, *, task_id: str | None = None, map_index: int = -
             map_index=map_index if map_index >= 0 else None,
         )
     )
-    found: dict[str, str | None] | None = None if answer is None else answer.task_states.get(ti.run_id)
-    return found or None
+    found = None if answer is None else answer.task_states.get(ti.run_id)
+    return {name: _text(state) for name, state in found.items()} if found else None
+
+
+def _text(state: Any) -> str | None:
+    return None if state is None else str(getattr(state, "value", state))
 
 
 async def _ask(question: Any) -> Any:

@@ -15,7 +15,15 @@ from airflow_lockprovider.demo import alert_channel, lake
 from tests.conftest import REPOSITORY
 from tests.dags.conftest import BUNDLE
 
-EXAMPLES = {"fails_and_alerts", "flights_region1", "flights_region2", "node_b_first", "node_b_second", "runs_once"}
+EXAMPLES = {
+    "fails_and_alerts",
+    "flights_region1",
+    "flights_region2",
+    "node_b_first",
+    "node_b_second",
+    "runs_once",
+    "scope_of_locks",
+}
 
 # In a process of its own: warnings are given once, and sys.path must be as Airflow makes it.
 _PARSE = """
