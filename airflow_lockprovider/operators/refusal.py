@@ -22,7 +22,7 @@ def refuse_class(base: type) -> None:
     if getattr(base, "is_stub", False) is True:
         raise ConfigurationError(
             "@task.stub cannot be locked: its work runs in another language's worker, where this package is not. "
-            "Hold the lock around it with lock_scope"
+            "Take the lock in that work, by SQL (docs/engine.md)"
         )
 
 
