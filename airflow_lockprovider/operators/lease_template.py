@@ -52,8 +52,14 @@ class LeaseTemplate:
         self._ask()
         return f"<{self._path}>"
 
-    # Sums and texts put together in a template
-    def __add__(self, other: object) -> LeaseTemplate:
+    def __float__(self) -> float:
+        self._ask()
+        return 0.0
+
+    # Sums, comparisons and texts put together in a template
+
+    def __add__(self, other: object = None) -> LeaseTemplate:
         return self[other]
 
-    __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __mod__ = __add__
+    __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __mod__ = __add__
+    __lt__ = __le__ = __gt__ = __ge__ = __round__ = __add__

@@ -18,7 +18,7 @@ from airflow_lockprovider.compat import (
     TaskAwaitingInput,
     TaskDeferred,
 )
-from airflow_lockprovider.lease.errors import LeaseLost, LockProviderError
+from airflow_lockprovider.lease.errors import ConfigurationError, LeaseLost, LockProviderError
 from airflow_lockprovider.lease.interrupt import Interrupter
 from airflow_lockprovider.lease.keeper import Keeper
 from airflow_lockprovider.lease.lease_set import LeaseSet
@@ -268,6 +268,11 @@ class LockedMixin(_Base):
         for field in template_fields:
             raw, stand_in.asked = getattr(self, field, None), False
             super()._do_render_template_fields(self, (field,), context, jinja_env, seen_oids)
+            if stand_in.asked and field == "lock_name":
+                raise ConfigurationError(
+                    f"task {self.task_id!r}: lock={raw!r} asks for the lease, which is not there before the lock is "
+                    "held: name the lock by something else"
+                )
             if stand_in.asked:
                 self._lock_renders_again[field] = raw
 

@@ -269,6 +269,15 @@ def test_missing_and_misspelt_arguments_of_the_wrapped_operator_are_its_own_erro
         LockedOperator(task_id="load", operator=BashOperator, lock="x", bash_command="", bash_comand="")
 
 
+def test_a_lock_cannot_be_named_after_its_own_lease(hook, run, dag):
+    load = LockedOperator(task_id="load", operator=PythonOperator, lock="dwh.{{ lease.token }}", python_callable=print)
+    outcome = run(load)
+
+    assert outcome.state == "failed"
+    assert "task 'load': lock='dwh.{{ lease.token }}' asks for the lease" in str(outcome.error)
+    assert hook.history() == []
+
+
 def test_a_name_that_renders_to_nothing_fails_the_task_before_it_asks_for_a_lock(hook, run, dag):
     load = LockedOperator(
         task_id="load", operator=PythonOperator, lock="{{ params.get('nothing', '') }}", python_callable=print
