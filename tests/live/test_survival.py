@@ -133,6 +133,7 @@ def test_a_task_cleared_while_it_works_stops_before_its_new_try_works(survival):
 # People, while a task waits in the triggerer
 
 
+@SLOW
 def test_a_waiting_task_that_is_marked_as_success_leaves_the_line(survival):
     lease = other_holds(survival, "given_up")
     run = survival.start("body", lock="given_up", who="given_up")
@@ -149,6 +150,7 @@ def test_a_waiting_task_that_is_marked_as_success_leaves_the_line(survival):
     assert survival.locks.try_acquire("given_up")
 
 
+@SLOW
 def test_a_waiting_task_that_is_cleared_waits_anew_and_its_old_place_is_given_up(survival):
     lease = other_holds(survival, "anew")
     run = survival.start("body", lock="anew", who="anew")
@@ -207,6 +209,21 @@ def test_a_deferred_task_marked_as_failed_stops_its_work_and_frees_the_lock(surv
     assert survival.events("killed") == ["granted", "released"]
 
 
+@SLOW
+def test_a_deferred_task_that_is_cleared_stops_its_work_and_does_not_wait_for_its_own_lease(survival):
+    run = survival.start("defers", lock="cleared_too", seconds=600, who="cleared_too")
+    survival.until(lambda: survival.noted("/cleared_too/", "trigger-started"))
+
+    survival.client.clear(*run, ["work"])
+
+    survival.until(lambda: survival.noted("/cleared_too/", "trigger-killed"))
+    survival.until(lambda: len(survival.noted("/cleared_too/", "trigger-started")) == 2, timeout=80)
+    events = survival.events("cleared_too")
+    assert "released" in events
+    assert "expired" not in events
+    survival.mark(run, "failed")
+
+
 def test_a_trigger_that_ends_its_task_by_itself_gives_the_lock_back(survival):
     run = survival.start("defers", lock="ended", end="task", who="ended")
 
@@ -215,6 +232,7 @@ def test_a_trigger_that_ends_its_task_by_itself_gives_the_lock_back(survival):
     assert survival.noted("/ended/", "completed") == []
 
 
+@SLOW
 def test_a_deferral_that_times_out_fails_the_task_and_its_stale_trigger_does_no_harm(survival):
     run = survival.start("defers", lock="late", seconds=600, timeout=4, who="late")
 
