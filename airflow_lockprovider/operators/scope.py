@@ -36,7 +36,8 @@ def lock_scope(
     when all tasks of the block are done, also when some have failed. Every task of the block makes sure of the lease
     before its body, and is stopped if it is lost; if it is cleared alone later, it takes the lock itself.
 
-    The block is a TaskGroup, which it yields. Without ``group_id`` the tasks in it keep their own ids.
+    The block is a TaskGroup, which it yields. Without ``group_id`` the tasks in it keep their own ids; inside another
+    TaskGroup it needs one.
 
     Raises ConfigurationError, so an import error of the DAG, for what cannot work: an empty block, a scope or a locked
     task in a scope, a task that cannot be locked.
@@ -50,6 +51,8 @@ def lock_scope(
     with TaskGroup(
         group_id or _default_id(lock), prefix_group_id=prefix, add_suffix_on_collision=group_id is None, **group
     ) as tasks:
+        if group_id is None and not prefix:
+            _refuse_lost_prefix(tasks)
         wanted = Wanted.of(lock, default_name=f"{tasks.dag.dag_id}.{tasks.group_id}")
         if wanted is None:  # lock_status: disable
             yield tasks
@@ -111,6 +114,15 @@ def _make_member(task: Any, lock: InScope) -> None:
             "lock_scope([...]), and none at the task"
         )
     relock(task, lock)  # type: ignore[arg-type]  # an InScope is no value for users
+
+
+def _refuse_lost_prefix(group: TaskGroup) -> None:
+    outer = group.parent_group
+    if outer is not None and not outer.is_root and outer.prefix_group_id:
+        raise ConfigurationError(
+            f"lock_scope inside TaskGroup {outer.group_id!r} needs a group_id: without one its tasks lose the prefix "
+            f"{outer.group_id!r}, as Airflow names them"
+        )
 
 
 def _refuse_nesting(group: TaskGroup) -> None:

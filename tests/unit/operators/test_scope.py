@@ -109,6 +109,12 @@ def test_a_scope_may_lie_in_a_task_group(dag):
     assert not dag.get_task("outer.sales.a")._lock.scope.mapped
 
 
+def test_in_a_task_group_it_needs_an_id_else_airflow_would_rename_its_tasks(dag):
+    with TaskGroup("outer"):
+        with pytest.raises(ConfigurationError, match="'outer' needs a group_id"), lock_scope("dwh.sales"):
+            bash("a")
+
+
 def test_in_a_mapped_task_group_each_map_index_is_a_scope_of_its_own(dag):
     @task_group
     def load(month):
@@ -188,6 +194,20 @@ def test_clearing_a_member_clears_the_scopes_own_tasks_too(dag):
     assert set(cleared.task_dict) == {"sales.b", "sales.acquire_lock", "sales.keep_lock", "sales.release_lock"}
 
 
+def test_setups_and_teardowns_of_the_user_stay_what_they_are_and_end_before_the_release(dag):
+    with lock_scope("dwh.sales", group_id="sales") as group:
+        begin, work, end = bash("begin").as_setup(), bash("work"), bash("end")
+        begin >> work >> end.as_teardown(setups=begin)
+    group >> bash("after")
+    dag.validate()
+
+    assert begin.is_setup
+    assert end.is_teardown
+    assert downstream(dag, "sales.acquire_lock") == {"sales.begin", "sales.keep_lock", "sales.release_lock"}
+    assert "sales.release_lock" in end.downstream_task_ids
+    assert dag.get_task("after").upstream_task_ids == {"sales.work"}
+
+
 def test_an_empty_scope_is_refused(dag):
     with pytest.raises(ConfigurationError, match="no tasks"), lock_scope("dwh.sales"):
         pass
@@ -195,7 +215,7 @@ def test_an_empty_scope_is_refused(dag):
 
 def test_a_scope_in_a_scope_is_refused_as_two_dags_could_wait_for_each_other(dag):
     with pytest.raises(ConfigurationError, match="wait for each other for ever"), lock_scope("dwh.sales"):
-        with TaskGroup("between"), lock_scope("dwh.stock"):
+        with TaskGroup("between"), lock_scope("dwh.stock", group_id="stock"):
             bash("a")
 
 
