@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 
 from airflow_lockprovider.compat import conf
@@ -35,6 +37,16 @@ def rules_file() -> Path | None:
 
 def lease_settings() -> LeaseSettings:
     """Durations of leases. Raises ConfigurationError that names the option and its value."""
+    return _lease_settings(tuple(map(os.environ.get, _VARIABLES)))
+
+
+_VARIABLES = [f"AIRFLOW__{SECTION.upper()}__{field.name.upper()}" for field in fields(LeaseSettings)]
+
+
+# Asked for every lock of a DAG with a ttl, and slow to read. Airflow reads its file once in a process, so nothing but
+# these variables can change.
+@lru_cache(maxsize=4)
+def _lease_settings(environment: tuple[str | None, ...]) -> LeaseSettings:
     return LeaseSettings(
         ttl=_duration("ttl", _DEFAULTS.ttl),
         renew_every=_optional_duration("renew_every"),

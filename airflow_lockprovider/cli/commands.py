@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from airflow_lockprovider.cli.output import print_rows
+from airflow_lockprovider.cli.rules import show_rules
 from airflow_lockprovider.desk import verbs
 from airflow_lockprovider.exceptions import LockProviderError
 from airflow_lockprovider.hooks.lease import LeaseHook
@@ -40,6 +41,15 @@ pause = _command(verbs.pause)
 resume = _command(verbs.resume)
 set_capacity = _command(verbs.set_capacity)
 clean_up = _command(verbs.clean_up)
+
+
+def rules(args: Namespace) -> None:
+    """Which rule locks which task. It asks no lock database."""
+    try:
+        with _server_connections():
+            show_rules(args)
+    except LockProviderError as error:
+        raise SystemExit(f"airflow locks: {' '.join(str(error).split())}") from error
 
 
 @contextmanager

@@ -16,6 +16,7 @@ def get_locks_cli_commands() -> list[CLICommand]:
     """The command group ``locks``, named in the provider info."""
     from airflow.cli.cli_config import (
         ARG_OUTPUT,
+        ARG_VERBOSE,
         ARG_YES,
         ActionCommand,
         Arg,
@@ -38,6 +39,8 @@ def get_locks_cli_commands() -> list[CLICommand]:
         help="also end the database sessions whose guarded transaction is still open",
         action="store_true",
     )
+    file = Arg(("--file",), help="try this rule file (default: option rules of section lockprovider)", metavar="PATH")
+    dag = Arg(("--dag-id",), help="only tasks of this DAG", metavar="DAG")
     database = (
         Arg(
             ("--conn-id",),
@@ -65,6 +68,12 @@ def get_locks_cli_commands() -> list[CLICommand]:
                 command("resume", "End a pause", name, by),
                 command("set", "Change the capacity of a lock", name, capacity, function="set_capacity"),
                 command("clean-up", "Remove what has expired, forget waiters nobody looks after", function="clean_up"),
+                ActionCommand(
+                    name="rules",
+                    help="Which rule of the rule file locks which task",
+                    func=lazy_load_command(f"{_COMMANDS}rules"),
+                    args=(file, dag, ARG_OUTPUT, ARG_VERBOSE),
+                ),
             ),
         )
     ]

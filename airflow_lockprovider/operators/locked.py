@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_lockprovider.compat import BaseOperator, MappedOperator, XComArg
 from airflow_lockprovider.lease.errors import ConfigurationError
+from airflow_lockprovider.operators.construct import constructor
 from airflow_lockprovider.operators.link import LockLink
 from airflow_lockprovider.operators.mixin import LockedMixin
 from airflow_lockprovider.operators.refusal import refuse_class, refuse_mapped, refuse_task
@@ -49,6 +50,8 @@ def _locked(base: Any) -> Any:
     }
     metaclass: Any = type(base)
     made = _mixin_first(metaclass)(base.__name__, (base, LockedMixin), namespace)
+
+    made.__init__ = constructor(base)
 
     def partial(cls: Any, /, **kwargs: Any) -> Any:
         if "lock" in kwargs:  # here, so that a mistake is an import error; a mapped task is made in the worker

@@ -67,6 +67,14 @@ class LockedMixin(_Base):
         list of these: all of them are taken together, or none. Names are templated
     """
 
+    _lock: Wanted | None
+    lock_name: str | list[str] | None
+    lock_holder: Lease | None = None
+    """Who was last seen to hold the lock: this task, or the one it waits for."""
+    _lock_killed = False
+    _lock_stopped = False
+    _lock_renders_again: dict[str, Any] = {}
+    _lock_rendering: tuple[Context, Any] | None = None
     _lock_outlives_task = False
     """Whether the lease stays when the task has succeeded: somebody else gives it back (`lock_scope`)."""
     _lock_named_after_task = False
@@ -89,15 +97,9 @@ class LockedMixin(_Base):
             for one in declared.locks:
                 if one.ttl is not None:
                     config.lease_settings().renewal_period(float(one.ttl))  # type: ignore[arg-type]
-        self._lock = declared
-        self.lock_name: str | list[str] | None = None
-        if declared is not None:
-            self.lock_name = declared.names if declared.several else declared.names[0]
-        self.lock_holder: Lease | None = None
-        self._lock_killed = False
-        self._lock_stopped = False
-        self._lock_renders_again: dict[str, Any] = {}
-        self._lock_rendering: tuple[Context, Any] | None = None
+        name = None if declared is None else declared.names if declared.several else declared.names[0]
+        # Not one by one: Airflow looks closely at every attribute of a task that is set, and thousands are parsed.
+        vars(self).update(_lock=declared, lock_name=name)
 
     # What the task runner calls
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow_lockprovider.lease.errors import ConfigurationError
+from airflow_lockprovider.operators.default_lock import NO_DEFAULT, default_lock
 from airflow_lockprovider.operators.locked import relock
 from airflow_lockprovider.operators.mixin import LockedMixin
 from airflow_lockprovider.operators.refusal import is_never_run
 from airflow_lockprovider.operators.wanted import LockLike, Wanted
-from airflow_lockprovider.policies.in_force import NO_DEFAULT, default_lock
 from airflow_lockprovider.policies.rule import Rule, Traits, operator_class
 
 

@@ -9,9 +9,6 @@ from airflow_lockprovider import config
 if TYPE_CHECKING:
     from airflow_lockprovider.policies.rule import Rule
 
-NO_DEFAULT: Any = object()
-"""There is no lock in the default_args; None there says that there is to be none."""
-
 
 class RulesInForce:
     """The rules of the configured file. It is read again when it has changed."""
@@ -49,12 +46,3 @@ class RulesInForce:
 
 
 rules_in_force = RulesInForce()
-
-
-def default_lock(task: Any) -> Any:
-    """``lock`` in the default_args of the task's group, which hold those of the groups around it, or of its DAG."""
-    for place in (task.task_group, task.dag):
-        given = getattr(place, "default_args", None)
-        if given and "lock" in given:
-            return given["lock"]
-    return NO_DEFAULT

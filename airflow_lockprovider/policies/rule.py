@@ -61,8 +61,13 @@ class Rule:
     match: Pattern
     exempt: Pattern | None
     locks: tuple[LockValue, ...]
-    place: str
-    """File and line, for people."""
+    file: str
+    line: int
+    """Where it stands, for people."""
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}, line {self.line}"
 
     def fits(self, traits: Traits) -> bool:
         return self.match.fits(traits) and not (self.exempt and self.exempt.fits(traits))

@@ -59,7 +59,8 @@ class _File:
             match=self._pattern(given["match"], f"{key}.match"),
             exempt=None if exempt is None else self._pattern(exempt, f"{key}.except"),
             locks=tuple(self._locks(given["lock"], f"{key}.lock")),
-            place=f"{self.path}, line {_line(node)}",
+            file=str(self.path),
+            line=_line(node),
         )
 
     def _pattern(self, node: yaml.Node, key: str) -> Pattern:

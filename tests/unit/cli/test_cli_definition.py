@@ -15,7 +15,8 @@ def test_the_group_has_all_verbs_and_each_has_its_function():
     (group,) = get_locks_cli_commands()
     assert group.name == "locks"
     verbs = {command.name for command in group.subcommands}
-    assert verbs == {"init", "list", "queue", "history", "show", "revoke", "pause", "resume", "set", "clean-up"}
+    about_locks = {"init", "list", "queue", "history", "show", "revoke", "pause", "resume", "set", "clean-up"}
+    assert verbs == about_locks | {"rules"}
     commands = import_module("airflow_lockprovider.cli.commands")
     for command in group.subcommands:
         assert callable(getattr(commands, command.func.__name__))
