@@ -217,6 +217,17 @@ def test_a_release_calls_only_those_whose_turn_it_may_be(
 
 
 @pytest.mark.usefixtures("_listens")
+def test_a_release_calls_by_priority_before_it_calls_by_ticket(dialect: Dialect, engine: LeaseEngine) -> None:
+    holder = engine.try_acquire("x")
+    _low, high = (engine.enqueue("x", owner_id=f"priority {n}", priority=n).number for n in range(2))
+    with psycopg.connect(dialect.dsn, autocommit=True) as listening:
+        listening.execute("listen lockprovider")
+        engine.release(holder)
+        (heard,) = listening.notifies(timeout=10, stop_after=1)
+    assert heard.payload == f"x\n{high}"
+
+
+@pytest.mark.usefixtures("_listens")
 def test_who_stands_further_back_sleeps_on_when_it_is_somebody_elses_turn(engine: LeaseEngine) -> None:
     holder = engine.try_acquire("x")
     first, second = (engine.enqueue("x", owner_id=owner).number for owner in ("first", "second"))
