@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_lockprovider.lease import connect
+from tests.bench.airflow import Handover
 from tests.bench.contention import contend, percentile, summary
 from tests.bench.peers import OURS, Servers
 from tests.bench.scale import scale
@@ -39,3 +40,13 @@ def test_the_measurements_run(database):
     found = scale(database, names=5, waiters=5, events=5)
     assert found["ratios"]["one of everything"] == 1.0
     assert len(found["ratios"]) == 6
+
+
+def test_gaps_are_counted_from_the_end_of_a_body_to_the_start_of_the_next_one():
+    seen = Handover.of([(12.0, 13.0), (10.0, 11.0), (13.25, 14.5)]).as_dict()
+
+    assert seen == {"total s": 4.5, "gap p50 s": 0.625, "gap max s": 1.0, "gap min s": 0.25}
+
+
+def test_bodies_that_overlap_have_a_gap_below_zero():
+    assert Handover.of([(10.0, 12.0), (11.5, 13.0)]).gaps == [-0.5]
