@@ -228,6 +228,17 @@ def test_a_release_calls_by_priority_before_it_calls_by_ticket(dialect: Dialect,
 
 
 @pytest.mark.usefixtures("_listens")
+def test_who_let_a_reservation_lapse_is_called_again(dialect: Dialect, engine: LeaseEngine) -> None:
+    ticket = engine.enqueue("x", owner_id="late").number
+    dialect.expire(engine.reserve(ticket))
+    with psycopg.connect(dialect.dsn, autocommit=True) as listening:
+        listening.execute("listen lockprovider")
+        engine.set_capacity("x", 2)
+        (heard,) = listening.notifies(timeout=10, stop_after=1)
+    assert heard.payload == f"x\n{ticket}"
+
+
+@pytest.mark.usefixtures("_listens")
 def test_who_stands_further_back_sleeps_on_when_it_is_somebody_elses_turn(engine: LeaseEngine) -> None:
     holder = engine.try_acquire("x")
     first, second = (engine.enqueue("x", owner_id=owner).number for owner in ("first", "second"))

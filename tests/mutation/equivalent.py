@@ -15,7 +15,6 @@ EQUIVALENT: dict[str, str] = {
     "_sweep: expires_at: l.expires_at <= clock_timestamp()": _SHORTCUT,
     "_line: state: l.state = 'reserved'": _NEVER_BOTH,
     "_living: state: l.state = 'reserved'": _NEVER_BOTH,
-    "_living: expires_at: l.expires_at > clock_timestamp()": _SWEPT,
     "_drop_partial: expires_at: l.expires_at > clock_timestamp()": _SWEPT,
     "try_acquire: expires_at: l.expires_at > clock_timestamp() #2": _ASKED_AGAIN,
     "confirm: owner_id: l.owner_id = confirm.owner_id #2": "a ticket has one owner, and was just found under this one",
