@@ -86,6 +86,12 @@ def test_a_confirm_whose_answer_got_lost_is_for_its_owner_and_ticket_alone(engin
     assert engine.confirm(mine.number + 4711, "me") is None
 
 
+def test_a_token_is_never_below_the_clock_so_it_grows_over_a_restored_backup_too(engine: LeaseEngine) -> None:
+    first, second = (engine.try_acquire("x", name, capacity=2) for name in ("first", "second"))
+    assert first.token >= int(first.created_at.timestamp()) * 1000
+    assert first.token < second.token < first.token + 60_000
+
+
 # What is over
 
 
