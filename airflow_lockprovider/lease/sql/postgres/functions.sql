@@ -38,19 +38,23 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp set lock
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     queued bigint;
+    taken boolean;
 begin
     perform :"schema"._precheck();
     units := coalesce(units, array_fill(1, array[cardinality(lock_names)]));
     shared := coalesce(shared, array_fill(false, array[cardinality(lock_names)]));
     perform :"schema"._check_request(lock_names, owner_id, units, ttl, hold_at_least);
     if not again
+        and (exists (select 1 from :"schema".lease l where l.lock_name = any (lock_names))
+             or exists (select 1 from :"schema".waiter w where w.lock_name = any (lock_names)))
         and :"schema"._is_plainly_busy(lock_names, units, try_acquire.capacity, shared, owner_id, null, skip_after)
     then
         return query select * from :"schema"._busy(
             lock_names, null, :"schema"._position(lock_names, null, shared, skip_after));
         return;
     end if;
-    if :"schema"._open(lock_names, units, try_acquire.capacity) then
+    taken := :"schema"._open(lock_names, units, try_acquire.capacity);
+    if not taken and not exists (select 1 from :"schema".waiter w where w.lock_name = any (lock_names)) then
         return query select * from :"schema"._grant(
             lock_names, owner_id, coalesce(owner, owner_id), units, shared, null, null, 'held', ttl, hold_at_least, null,
             coalesce(context, '{}'));
@@ -79,7 +83,7 @@ begin
 
     return query select * from :"schema"._admit(
         lock_names, owner_id, coalesce(owner, owner_id), units, shared, null, null, null, 'held', ttl, hold_at_least, null,
-        coalesce(context, '{}'), skip_after);
+        coalesce(context, '{}'), skip_after, taken);
 end $$;
 
 -- Take a place in line: one ticket and one priority, in the lines of all the locks.
@@ -204,7 +208,8 @@ begin
     for result in
         select * from :"schema"._admit(
             names, request.owner_id, request.owner, wanted_units, wanted_shared, request.ticket, request.priority,
-            request.created_at, 'reserved', reserve.handover_ttl, 0, reserve.session_id, request.context, reserve.skip_after)
+            request.created_at, 'reserved', reserve.handover_ttl, 0, reserve.session_id, request.context, reserve.skip_after,
+            true)
     loop
         return next result;
     end loop;
@@ -230,6 +235,7 @@ declare
     wanted_shared boolean[];
     request :"schema".waiter;
     result :"schema".answer;
+    taken boolean;
     granted boolean := false;
 begin
     perform :"schema"._precheck();
@@ -250,7 +256,10 @@ begin
         return;
     end if;
     perform :"schema"._check_request(names, confirm.owner_id, wanted_units, confirm.ttl, confirm.hold_at_least);
-    if :"schema"._is_plainly_busy(names, wanted_units, null, wanted_shared, confirm.owner_id, confirm.ticket, confirm.skip_after) then
+    if exists (select 1 from :"schema".lease l where l.lock_name = any (names))
+        and :"schema"._is_plainly_busy(
+            names, wanted_units, null, wanted_shared, confirm.owner_id, confirm.ticket, confirm.skip_after)
+    then
         -- Shows that it lives, but not at each look: that would be a write.
         with old as (
             select w.ticket, w.lock_name from :"schema".waiter w
@@ -264,7 +273,7 @@ begin
             names, confirm.ticket, :"schema"._position(names, confirm.ticket, wanted_shared, confirm.skip_after));
         return;
     end if;
-    perform :"schema"._open(names, wanted_units, null);
+    taken := :"schema"._open(names, wanted_units, null);
     select * into request from :"schema".waiter w where w.ticket = confirm.ticket order by w.lock_name limit 1;
     if not found then
         return query select * from :"schema".confirm(
@@ -272,37 +281,39 @@ begin
         return;
     end if;
 
-    perform :"schema"._drop_partial(confirm.ticket, names);
-    for result in
-        with held as (
-            update :"schema".lease l
-            set state = 'held', ttl = confirm.ttl, renewed_at = clock_timestamp(), start_by = null,
-                expires_at = clock_timestamp() + make_interval(secs => confirm.ttl),
-                hold_until = case when confirm.hold_at_least > 0
-                             then clock_timestamp() + make_interval(secs => confirm.hold_at_least) end,
-                context = coalesce(confirm.context, l.context)
-            where l.ticket = confirm.ticket and l.owner_id = confirm.owner_id and l.lock_name = any (names)
-              and l.state = 'reserved' and l.expires_at > clock_timestamp()
-            returning l.*
-        ), logged as (
-            insert into :"schema".lease_event (lock_name, token, owner_id, owner, event, ticket, units, waited, context)
-            select h.lock_name, h.token, h.owner_id, h.owner, 'confirmed', h.ticket, h.units, h.waited, h.context from held h
-        )
-        select 'granted', h.lock_name, h.token, h.owner_id, h.owner, h.units, h.shared, h.state, h.ttl,
-               extract(epoch from h.expires_at - clock_timestamp())::double precision,
-               h.created_at, h.expires_at, h.context, h.ticket, h.waited, 0, false
-        from held h order by h.lock_name
-    loop
-        granted := true;
-        return next result;
-    end loop;
+    if taken then
+        perform :"schema"._drop_partial(confirm.ticket, names);
+        for result in
+            with held as (
+                update :"schema".lease l
+                set state = 'held', ttl = confirm.ttl, renewed_at = clock_timestamp(), start_by = null,
+                    expires_at = clock_timestamp() + make_interval(secs => confirm.ttl),
+                    hold_until = case when confirm.hold_at_least > 0
+                                 then clock_timestamp() + make_interval(secs => confirm.hold_at_least) end,
+                    context = coalesce(confirm.context, l.context)
+                where l.ticket = confirm.ticket and l.owner_id = confirm.owner_id and l.lock_name = any (names)
+                  and l.state = 'reserved' and l.expires_at > clock_timestamp()
+                returning l.*
+            ), logged as (
+                insert into :"schema".lease_event (lock_name, token, owner_id, owner, event, ticket, units, waited, context)
+                select h.lock_name, h.token, h.owner_id, h.owner, 'confirmed', h.ticket, h.units, h.waited, h.context from held h
+            )
+            select 'granted', h.lock_name, h.token, h.owner_id, h.owner, h.units, h.shared, h.state, h.ttl,
+                   extract(epoch from h.expires_at - clock_timestamp())::double precision,
+                   h.created_at, h.expires_at, h.context, h.ticket, h.waited, 0, false
+            from held h order by h.lock_name
+        loop
+            granted := true;
+            return next result;
+        end loop;
+    end if;
 
     if not granted then
         for result in
             select * from :"schema"._admit(
                 names, request.owner_id, request.owner, wanted_units, wanted_shared, request.ticket, request.priority,
                 request.created_at, 'held', confirm.ttl, confirm.hold_at_least, null,
-                coalesce(confirm.context, request.context), confirm.skip_after)
+                coalesce(confirm.context, request.context), confirm.skip_after, taken)
         loop
             granted := result.outcome = 'granted';
             return next result;

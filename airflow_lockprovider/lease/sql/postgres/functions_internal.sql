@@ -39,23 +39,19 @@ end $$;
 -- the one whose turn it is would have to wait for them. A hint: who counts as living is known to the asking verb alone.
 create function :"schema"._wake(p_lock_name text) returns void
 language plpgsql as $$
-declare
-    free integer;
-    tickets text;
 begin
-    if not exists (select 1 from :"schema".waiter w where w.lock_name = p_lock_name) then
-        return;
+    if exists (select 1 from :"schema".waiter w where w.lock_name = p_lock_name) then
+        perform pg_notify(:'schema', p_lock_name || E'\n' || coalesce(string_agg(head.ticket::text, ','), ''))
+        from (
+            select w.ticket, row_number() over line as place, first_value(w.shared) over line as shared
+            from (select * from :"schema"._living(p_lock_name, 10) l order by l.priority desc, l.ticket limit 20) w
+            window line as (order by w.priority desc, w.ticket)
+        ) head
+        where head.shared or head.place <= greatest(1, (
+            select k.capacity - coalesce(sum(l.units), 0)
+            from :"schema".lock k left join :"schema".lease l on l.lock_name = k.lock_name
+            where k.lock_name = p_lock_name group by k.lock_name));
     end if;
-    select k.capacity - coalesce((select sum(l.units) from :"schema".lease l where l.lock_name = p_lock_name), 0) into free
-    from :"schema".lock k where k.lock_name = p_lock_name;
-    select string_agg(head.ticket::text, ',') into tickets
-    from (
-        select w.ticket, row_number() over line as place, first_value(w.shared) over line as shared
-        from (select * from :"schema"._living(p_lock_name, 10) l order by l.priority desc, l.ticket limit 20) w
-        window line as (order by w.priority desc, w.ticket)
-    ) head
-    where head.shared or head.place <= greatest(free, 1);
-    perform pg_notify(:'schema', p_lock_name || E'\n' || coalesce(tickets, ''));
 end $$;
 
 -- The same after a grant to somebody in line: the next one may fit beside it. Not on a lock that is full now.
@@ -197,12 +193,6 @@ create function :"schema"._is_plainly_busy(
 ) returns boolean
 language plpgsql stable as $$
 begin
-    -- Mostly there is nobody.
-    if not exists (select 1 from :"schema".lease l where l.lock_name = any (p_lock_names))
-        and not exists (select 1 from :"schema".waiter w where w.lock_name = any (p_lock_names))
-    then
-        return false;
-    end if;
     return (
         exists (
             select 1 from :"schema".lease l join :"schema".lock k on k.lock_name = l.lock_name
@@ -339,20 +329,22 @@ begin
 end $$;
 
 -- Decide one request for one or several locks: all or nothing. The rows of the locks are held and swept by the caller.
+-- p_taken: there are leases on them, or a pause; else only the lines have to be looked at.
 -- One order for all lines (priority, then ticket), the same in each: so there is always a request that stands before
 -- all others wherever it stands, and requests for several locks can not wait for each other in a circle.
 create function :"schema"._admit(
     p_lock_names text[], p_owner_id text, p_owner text, p_units integer[], p_shared boolean[],
     p_ticket bigint, p_priority integer, p_requested_at timestamptz, p_state text, p_seconds double precision,
-    p_hold double precision, p_session text, p_context jsonb, p_skip_after double precision
+    p_hold double precision, p_session text, p_context jsonb, p_skip_after double precision, p_taken boolean
 ) returns setof :"schema".answer
 language plpgsql as $$
 declare
-    blocked boolean := exists (select 1 from :"schema".lock k where k.lock_name = any (p_lock_names) and k.paused);
+    blocked boolean := p_taken
+        and exists (select 1 from :"schema".lock k where k.lock_name = any (p_lock_names) and k.paused);
 begin
     for i in 1 .. cardinality(p_lock_names) loop
         exit when blocked;
-        blocked := not :"schema"._fits(p_lock_names[i], p_units[i], p_shared[i], false)
+        blocked := (p_taken and not :"schema"._fits(p_lock_names[i], p_units[i], p_shared[i], false))
             or :"schema"._is_behind(p_lock_names[i], p_ticket, p_priority, p_shared[i], p_skip_after);
     end loop;
 
@@ -366,16 +358,16 @@ begin
     end if;
 end $$;
 
--- Take the rows of the wanted locks in sorted order, check the declared capacity, sweep. True: nobody holds any of
--- them, nobody waits, none is paused.
+-- Take the rows of the wanted locks in sorted order, check the declared capacity, sweep. True: somebody holds one of
+-- them, or it is paused.
 create function :"schema"._open(p_lock_names text[], p_units integer[], p_capacity integer[]) returns boolean
 language plpgsql as $$
 declare
     wrong record;
     found_rows integer;
-    alone boolean;
+    taken boolean;
 begin
-    select count(*), bool_and(not k.paused) into found_rows, alone
+    select count(*), bool_or(k.paused) into found_rows, taken
     from (
         select l.paused from :"schema".lock l where l.lock_name = any (p_lock_names) order by l.lock_name for update
     ) k;
@@ -383,25 +375,29 @@ begin
         raise exception 'lock % has no row yet', p_lock_names
             using errcode = 'LP404', hint = 'call declare() first, in its own transaction';
     end if;
-    select k.lock_name, k.capacity, n.capacity as declared, n.units into wrong
-    from :"schema".lock k
-    join unnest(p_lock_names, p_units, p_capacity) n (lock_name, units, capacity) on n.lock_name = k.lock_name
-    where n.capacity <> k.capacity or n.units > k.capacity
-    order by k.lock_name limit 1;
-    if wrong.declared <> wrong.capacity then
-        raise exception 'lock "%" has capacity %, but capacity % was declared', wrong.lock_name, wrong.capacity, wrong.declared
-            using errcode = 'LP001', hint = 'declare the same everywhere, or change it with set_capacity()';
-    elsif wrong.units > wrong.capacity then
-        raise exception 'lock "%" has capacity %, so % units can never be granted', wrong.lock_name, wrong.capacity, wrong.units
-            using errcode = 'LP001', hint = 'ask for fewer units, or raise the capacity with set_capacity()';
+    if p_capacity is not null or 1 <> any (p_units) then  -- one unit is never too much
+        select k.lock_name, k.capacity, n.capacity as declared, n.units into wrong
+        from :"schema".lock k
+        join unnest(p_lock_names, p_units, p_capacity) n (lock_name, units, capacity) on n.lock_name = k.lock_name
+        where n.capacity <> k.capacity or n.units > k.capacity
+        order by k.lock_name limit 1;
+        if wrong.declared <> wrong.capacity then
+            raise exception 'lock "%" has capacity %, but capacity % was declared',
+                wrong.lock_name, wrong.capacity, wrong.declared
+                using errcode = 'LP001', hint = 'declare the same everywhere, or change it with set_capacity()';
+        elsif wrong.units > wrong.capacity then
+            raise exception 'lock "%" has capacity %, so % units can never be granted',
+                wrong.lock_name, wrong.capacity, wrong.units
+                using errcode = 'LP001', hint = 'ask for fewer units, or raise the capacity with set_capacity()';
+        end if;
     end if;
     if exists (select 1 from :"schema".lease l where l.lock_name = any (p_lock_names)) then
         for i in 1 .. cardinality(p_lock_names) loop
             perform :"schema"._sweep(p_lock_names[i]);
         end loop;
-        alone := alone and not exists (select 1 from :"schema".lease l where l.lock_name = any (p_lock_names));
+        taken := taken or exists (select 1 from :"schema".lease l where l.lock_name = any (p_lock_names));
     end if;
-    return alone and not exists (select 1 from :"schema".waiter w where w.lock_name = any (p_lock_names));
+    return taken;
 end $$;
 
 -- A reservation holds for all locks of its ticket or for none: what is left of one that has lapsed or was taken away
