@@ -110,7 +110,7 @@ class Keeper(Generic[Held]):
                     pause = max(0.2, min(self._period / 4, 5.0))
                     continue
                 if lost := [answer for answer in answers if answer.outcome == "lost"]:
-                    self._lost(f"{lost[0].lease} was lost: {lost[0].reason}")
+                    self._lost(f"{lost[0].lease} was lost: {lost[0].reason}", lost[0].lease.lock_name)
                     return
                 skipped = any(answer.outcome == "skipped" for answer in answers)
                 pause = min(1.0, self._period) if skipped else self._period
@@ -155,11 +155,11 @@ class Keeper(Generic[Held]):
         except Exception:
             log.exception("on_danger of the %s failed", self._lease)
 
-    def _lost(self, message: str) -> None:
+    def _lost(self, message: str, lock_name: str | None = None) -> None:
         with self._changed:
             if self._loss is not None or self._stopped.is_set():
                 return
-            self._loss = LeaseLost(message, lock_name=self._lease.lock_name)
+            self._loss = LeaseLost(message, lock_name=lock_name or self._lease.lock_name)
             self._changed.notify_all()
         log.error("%s", message)
         self._on_lost(self._loss)

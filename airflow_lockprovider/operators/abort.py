@@ -6,12 +6,15 @@ Under a lock the body has to unwind, so that the lease can be given back when th
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+log = logging.getLogger(__name__)
 
 
 class TaskAborted(BaseException):
@@ -28,8 +31,11 @@ def aborting_on_sigterm() -> Iterator[None]:
     this_process = os.getpid()
 
     def abort(signum: int, frame: FrameType | None) -> None:
-        if callable(previous):
-            previous(signum, frame)
+        try:
+            if callable(previous):
+                previous(signum, frame)
+        except Exception:
+            log.exception("on_kill() failed, external work may go on")
         if os.getpid() == this_process:  # a child that the body has forked inherits this handler
             raise TaskAborted("the task was asked to stop (SIGTERM)")
 

@@ -181,7 +181,7 @@ class Attempt:
         return None
 
     def abandon(self) -> None:
-        """Give up everything, as the task was told to stop. If the database does not answer, it ends by itself."""
+        """Give up everything, as this try is over. If the database does not answer, it ends by itself."""
         self.hook.close()  # whatever its connection was doing was cut short
         try:
             self.leave_line()

@@ -145,7 +145,7 @@ class LockedMixin(_Base):
         if word.phase == "timeout":
             attempt.give_up()
         if word.phase == "lost":
-            attempt.leave_line()  # of several locks, those that were not lost
+            attempt.abandon()  # of several locks, those that were not lost
             tokens = ", ".join(f"{name!r} (token {token})" for name, token in word.tokens.items())
             raise LeaseLost(
                 f"the lease on {tokens} was lost while the task was deferred, its work was stopped: {word.reason}",

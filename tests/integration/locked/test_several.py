@@ -14,6 +14,7 @@ from airflow.sdk import DAG
 
 from airflow_lockprovider import Lock, LockedOperator
 from airflow_lockprovider.exceptions import LeaseLost, LeaseWaitTimeout
+from airflow_lockprovider.notifications.lock_trace import lock_facts
 
 from .conftest import fire
 from .deferring import NOTES, Defers, Ping
@@ -260,6 +261,28 @@ def test_a_failed_inner_trigger_gives_all_back(hook, run):
 
     assert outcome.state == "failed"
     assert held(hook) == []
+
+
+def test_an_alert_tells_of_the_lock_that_was_lost(hook, run):
+    def body():
+        hook.revoke("dwh.sales", by="ann", reason="stuck")
+        time.sleep(30)
+
+    task = python(body, lock=[Lock("dwh.orders", ttl=1), "dwh.sales"])
+    outcome = run(task)
+
+    facts = lock_facts(task, outcome.context["ti"], outcome.error)
+    assert facts is not None
+    assert facts.as_detail()["name"] == "dwh.sales"
+
+
+def test_an_alert_of_another_failure_tells_of_the_first_lock(hook, run):
+    task = python(lambda: 1 / 0)
+    outcome = run(task)
+
+    facts = lock_facts(task, outcome.context["ti"], outcome.error)
+    assert facts is not None
+    assert facts.as_detail()["name"] == "dwh.orders"
 
 
 def test_a_dag_with_several_locks_serialises_the_same_every_time():

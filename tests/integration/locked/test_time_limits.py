@@ -138,6 +138,20 @@ def test_sigterm_while_a_worker_asks_for_the_lock_gives_up_what_it_has(hook, run
     assert hook.leases() == []
 
 
+def test_a_task_whose_on_kill_fails_is_unwound_and_gives_up_what_it_has_all_the_same(hook, run, monkeypatch):
+    after(monkeypatch, "try_acquire", lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+    class Stubborn(PythonOperator):
+        def on_kill(self):
+            raise RuntimeError("cannot stop it")
+
+    with DAG("a_dag", schedule=None):
+        task = LockedOperator(task_id="load", operator=Stubborn, python_callable=print, lock="dwh.sales")
+
+    assert type(run(task).error).__name__ == "TaskAborted"
+    assert hook.leases() == []
+
+
 def test_sigterm_after_a_ticket_was_drawn_leaves_the_line(hook, run, monkeypatch):
     hook.try_acquire("dwh.sales")
     after(monkeypatch, "enqueue", lambda: os.kill(os.getpid(), signal.SIGTERM))
