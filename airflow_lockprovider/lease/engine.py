@@ -6,29 +6,26 @@ import json
 import logging
 import os
 import socket
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from functools import cache
 from typing import Any, Literal, TypedDict, Unpack, overload
 
-from airflow_lockprovider.lease import clock, driver
-from airflow_lockprovider.lease.blocking import explain
+from airflow_lockprovider.lease import driver
 from airflow_lockprovider.lease.duration import Duration, seconds
 from airflow_lockprovider.lease.errors import ConfigurationError, LeaseLost, LeaseWaitTimeout, StoreError
 from airflow_lockprovider.lease.interrupt import Interrupter
 from airflow_lockprovider.lease.keeper import Keeper
+from airflow_lockprovider.lease.keeping import KeepingVerbs
 from airflow_lockprovider.lease.lease_set import LeaseSet
-from airflow_lockprovider.lease.listener import Listener
 from airflow_lockprovider.lease.lock import Lock
-from airflow_lockprovider.lease.model import Busy, Lease, LeaseEvent, Renewal, Ticket, TicketView, Waiter
+from airflow_lockprovider.lease.looking import LookingVerbs
+from airflow_lockprovider.lease.model import Busy, Lease, Ticket, TicketView
 from airflow_lockprovider.lease.once import OnceVerbs
 from airflow_lockprovider.lease.request import Locks, Request
-from airflow_lockprovider.lease.settings import LeaseSettings
 from airflow_lockprovider.lease.standby import StandbyVerbs
-from airflow_lockprovider.lease.store import Store
+from airflow_lockprovider.lease.steering import SteeringVerbs
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +50,7 @@ class Asking(TypedDict, total=False):
     """Kept with the lease, as JSON."""
 
 
-class LeaseEngine(StandbyVerbs, OnceVerbs):
+class LeaseEngine(KeepingVerbs, SteeringVerbs, LookingVerbs, StandbyVerbs, OnceVerbs):
     """Grants, keeps and gives back leases.
 
     Every verb is synchronous, one call to the database, in autocommit. A lock is named by text or by a `Lock`, whose
@@ -63,19 +60,6 @@ class LeaseEngine(StandbyVerbs, OnceVerbs):
     Every verb raises StoreUnavailable when the database does not serve, SchemaOutdated when the tables are missing,
     and ConfigurationError for input that cannot work; none of them ever means "go ahead".
     """
-
-    def __init__(
-        self,
-        store: Store,
-        settings: LeaseSettings | None = None,
-        *,
-        clock: Callable[[], float] = clock.boottime,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.store = store
-        self.settings = settings or LeaseSettings()
-        self.clock = clock
-        self._sleep = sleep
 
     # Schema
 
@@ -306,67 +290,7 @@ class LeaseEngine(StandbyVerbs, OnceVerbs):
         """Leave the line, giving a reservation back. False: there was neither."""
         return bool(self._one("withdraw", ticket=ticket, owner_id=owner_id))
 
-    # Keeping and giving back
-
-    @overload
-    def renew(self, lease: Lease, ttl: Duration | None = None) -> Lease: ...
-    @overload
-    def renew(self, lease: LeaseSet, ttl: Duration | None = None) -> LeaseSet: ...
-    def renew(self, lease: Lease | LeaseSet, ttl: Duration | None = None) -> Lease | LeaseSet:
-        """Prolong the lease: returns a new value. Raises LeaseLost when it (or one of the set) is no longer ours."""
-        longer = None if ttl is None else seconds(ttl, setting="ttl")
-        wanted = {one.lock_name: replace(one, ttl=longer or one.ttl) for one in lease.leases}
-        open_names = list(wanted)
-        for attempt in range(10):
-            if attempt:
-                self._sleep(0.1)  # a row is locked by a decision that is being made
-            answers = self.renew_many([wanted[name] for name in open_names])
-            for answer in answers:
-                if answer.outcome == "lost":
-                    raise LeaseLost(f"{answer.lease} was lost: {answer.reason}", lock_name=answer.lease.lock_name)
-                wanted[answer.lease.lock_name] = answer.lease
-            open_names = [answer.lease.lock_name for answer in answers if answer.outcome == "skipped"]
-            if not open_names:
-                break
-        # Whatever is still open is ours by the database's word, only not longer.
-        renewed = tuple(wanted.values())
-        return LeaseSet(renewed) if isinstance(lease, LeaseSet) else renewed[0]
-
-    def renew_many(self, leases: Sequence[Lease]) -> list[Renewal]:
-        """Prolong many leases in one call, each by its own ttl. Never waits for a locked row."""
-        if not leases:
-            return []
-        sent = self.clock()
-        rows = self.store.call(
-            "renew",
-            lock_names=[lease.lock_name for lease in leases],
-            tokens=[lease.token for lease in leases],
-            owner_ids=[lease.owner_id for lease in leases],
-            ttls=[lease.ttl for lease in leases],
-        )
-        answers = {(row["lock_name"], row["token"]): row for row in rows}
-        renewals = []
-        for lease in leases:
-            row = answers[lease.lock_name, lease.token]
-            if row["outcome"] == "renewed":
-                lease = replace(
-                    lease,
-                    ttl=row["ttl"],
-                    remaining=row["remaining"],
-                    expires_at=row["expires_at"],
-                    trusted_until=sent + row["remaining"],
-                )
-            renewals.append(Renewal(lease, row["outcome"], row["reason"] or ""))
-        return renewals
-
-    def release(self, lease: Lease | LeaseSet) -> bool:
-        """Give the lease back. Never waits for a guarded transaction. False: it was already gone."""
-        # Each by itself: who waits for one of them need not wait for the rest.
-        answers = [
-            bool(self._one("release", lock_name=one.lock_name, token=one.token, owner_id=one.owner_id))
-            for one in lease.leases
-        ]
-        return all(answers)
+    # Taking over, and holding
 
     @overload
     def adopt(
@@ -481,74 +405,6 @@ class LeaseEngine(StandbyVerbs, OnceVerbs):
             for one in lease.leases:
                 self._check(connection, "still_held", one)
 
-    # People's verbs
-
-    def revoke(
-        self, name: str, by: str, reason: str, *, token: int | None = None, terminate: bool = False
-    ) -> list[Lease]:
-        """Take the lock away from all its owners (or from one token), recorded with person and reason.
-
-        A reservation goes together with its place in line, on all locks of its ticket: else it would be made anew at
-        once. What a lease was to be held at least ends too.
-        ``terminate`` also ends the database sessions whose guarded transaction is still open.
-        """
-        sent = self.clock()
-        rows = self.store.call("revoke", lock_name=name, actor=by, reason=reason, token=token, terminate=terminate)
-        return [self._lease(row, sent) for row in rows]
-
-    def pause(self, name: str, by: str, reason: str) -> bool:
-        """Grant nothing on this lock until `resume`; who holds it goes on. False: no such lock."""
-        return bool(self._one("pause", lock_name=name, actor=by, reason=reason))
-
-    def resume(self, name: str, by: str) -> bool:
-        """End a pause. False: it was not paused."""
-        return bool(self._one("resume", lock_name=name, actor=by))
-
-    def set_capacity(self, name: str, capacity: int) -> None:
-        """Change how many units a lock has. Leases that are out stay."""
-        self._one("set_capacity", lock_name=name, capacity=capacity)
-
-    def clean_up(self) -> int:
-        """Remove what has expired and forget waiters that nobody looks after. Returns how many."""
-        return int(self._one("clean_up", prune_after=self.settings.prune_after))
-
-    # Looking
-
-    def leases(self, name: str | None = None, *, owner_id: str | None = None) -> list[Lease]:
-        """The living leases and reservations, of one lock or of one owner."""
-        sent = self.clock()
-        return [self._lease(row, sent) for row in self.store.call("leases", lock_name=name, owner_id=owner_id)]
-
-    def queue(self, name: str | None = None, *, owner_id: str | None = None) -> list[Waiter]:
-        """Who waits, in order, and for what."""
-        # The whole line, also for one owner: older requests of others stand in its way.
-        rows = self.store.call("queue", lock_name=name, owner_id=None, skip_after=self.settings.skip_after)
-        if not any(owner_id in (None, row["owner_id"]) for row in rows):
-            return []
-        waiters = explain([Waiter(**row) for row in rows], self.store.call("holders", lock_name=name))
-        return [waiter for waiter in waiters if owner_id in (None, waiter.owner_id)]
-
-    def last_event(self, name: str, owner_id: str) -> str | None:
-        """What happened last to this owner on this lock: "released", "expired" …; None if it was never heard of."""
-        rows = self.store.call("last_event", lock_name=name, owner_id=owner_id)
-        return rows[0]["event"] if rows else None
-
-    def history(self, name: str | None = None, limit: int = 100) -> list[LeaseEvent]:
-        """What happened, newest first."""
-        return [LeaseEvent(**row) for row in self.store.call("history", lock_name=name, limit=limit)]
-
-    def listener(self) -> Listener:
-        """What wakes the calling thread when locks change. To be closed by it."""
-        return Listener(self.store, enabled=self.settings.listen)
-
-    def limit_calls(self, seconds: float) -> None:
-        """Verbs of the calling thread give up on a database that does not answer after this long."""
-        self.store.limit_calls(seconds)
-
-    def close(self) -> None:
-        """Close the calling thread's connection; the next verb opens a new one."""
-        self.store.close()
-
     # Inside
 
     def _ttl(self, request: Request, ttl: Duration | None) -> float:
@@ -556,41 +412,6 @@ class LeaseEngine(StandbyVerbs, OnceVerbs):
         result = self.settings.ttl if chosen is None else seconds(chosen, setting=f"ttl of {request}")
         self.settings.renewal_period(result)
         return result
-
-    def _decision(
-        self, rows: list[Row], sent: float, several: bool, lock_name: str | None = None
-    ) -> Lease | LeaseSet | Busy:
-        if rows[0]["outcome"] == "granted":
-            leases = tuple(self._lease(row, sent) for row in rows)
-            return LeaseSet(leases) if several or len(leases) > 1 else leases[0]
-        names = dict.fromkeys(row["lock_name"] for row in rows)
-        return Busy(
-            lock_name or ", ".join(names),
-            tuple(self._lease(row, sent) for row in rows if row["token"] is not None),
-            position=rows[0]["position"],
-            paused=any(row["paused"] for row in rows),
-        )
-
-    def _lease(self, row: Row, sent: float) -> Lease:
-        context = row["context"]
-        return Lease(
-            lock_name=row["lock_name"],
-            owner_id=row["owner_id"],
-            owner=row["owner"],
-            token=row["token"],
-            units=row["units"],
-            shared=row["shared"],
-            state=row["state"],
-            ttl=row["ttl"],
-            remaining=row["remaining"],
-            created_at=row["created_at"],
-            expires_at=row["expires_at"],
-            context=json.loads(context) if isinstance(context, str) else context or {},
-            ticket=row["ticket"],
-            waited=row["waited"] or 0.0,
-            trusted_until=sent + row["remaining"],
-            guard=self.store.guard_text(row["lock_name"], row["token"]),
-        )
 
     def _check(self, connection: driver.Connection, call: Literal["guard", "still_held"], lease: Lease) -> None:
         try:
@@ -616,20 +437,6 @@ class LeaseEngine(StandbyVerbs, OnceVerbs):
             self.release(lease)
         except StoreError as error:
             log.warning("%s could not be released, it ends by itself within %g s: %s", lease, lease.ttl, error)
-
-    def _one(self, call: str, **params: Any) -> Any:
-        (row,) = self.store.call(call, **params)
-        (value,) = row.values()
-        return value
-
-    def _call_declared(self, request: Request, call: str, **params: Any) -> list[Row]:
-        params |= request.params()
-        try:
-            return self.store.call(call, **params)
-        except driver.LockMissing:
-            # In a call, so a transaction, of its own: two first users must not wait for each other's decisions.
-            self.store.call("declare", lock_names=params["lock_names"], capacity=params["capacity"])
-            return self.store.call(call, **params)
 
 
 def _request(lock: str | Lock | Locks, asking: Asking) -> Request:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from airflow_lockprovider.lease.calls import Calls
 from airflow_lockprovider.lease.duration import Duration, seconds
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.lease.model import Lease
-from airflow_lockprovider.lease.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,8 @@ class Done:
         )
 
 
-class OnceVerbs:
+class OnceVerbs(Calls):
     """Part of `LeaseEngine`: a second run of the same work finds out that the first one succeeded."""
-
-    store: Store
 
     def done(self, lock_name: str, key: str) -> Done | None:
         """Who has done the work of this key; None: nobody, as far as is recorded.

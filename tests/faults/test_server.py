@@ -17,10 +17,10 @@ from airflow_lockprovider.lease import (
     LeaseEngine,
     LeaseLost,
     LeaseSettings,
-    Store,
     StoreUnavailable,
     connect,
 )
+from airflow_lockprovider.lease.store import Store
 from tests.faults.server import Server
 
 

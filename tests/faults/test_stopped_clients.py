@@ -15,7 +15,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_lockprovider.lease import Lease, LeaseEngine, LeaseSettings, Store, connect
+from airflow_lockprovider.lease import Lease, LeaseEngine, LeaseSettings, connect
+from airflow_lockprovider.lease.store import Store
 from tests.faults.proxy import Proxy
 
 PATIENCE = 3.0

@@ -24,11 +24,11 @@ from airflow_lockprovider.lease import (
     LeaseLost,
     LeaseSettings,
     LeaseWaitTimeout,
-    Store,
     StoreUnavailable,
 )
 from airflow_lockprovider.lease.clock import boottime
 from airflow_lockprovider.lease.errors import StoreError
+from airflow_lockprovider.lease.store import Store
 from tests.faults.proxy import Proxy
 
 SETTINGS = LeaseSettings(ttl=1.5, handover_ttl=1.0, skip_after=1.0, poll_interval=0.03)

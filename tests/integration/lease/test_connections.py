@@ -206,7 +206,7 @@ def test_psycopg2_works_too_whatever_its_cursors_yield(database: str, engine: Le
     psycopg2 = pytest.importorskip("psycopg2")
     from psycopg2.extras import RealDictCursor
 
-    from airflow_lockprovider.lease import Store
+    from airflow_lockprovider.lease.store import Store
 
     options = {"cursor_factory": RealDictCursor} if row == "dict" else {}
     old = LeaseEngine(Store(lambda: psycopg2.connect(database, **options), schema="lockprovider"))

@@ -18,10 +18,10 @@ from airflow_lockprovider.lease import (
     LeaseLost,
     LeaseSettings,
     LeaseWaitTimeout,
-    Store,
     StoreUnavailable,
     connect,
 )
+from airflow_lockprovider.lease.store import Store
 
 QUICK = LeaseSettings(ttl=1.0, skip_after=1.0, poll_interval=0.05)
 
