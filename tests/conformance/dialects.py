@@ -121,6 +121,9 @@ class Redshift(Postgres):
             "there is no function to call; LOCK alone is refused by the server, see tests/redshift"
         ),
         "test_a_guard_inside_a_savepoint_is_refused": "Redshift has no ROLLBACK TO SAVEPOINT",
+        "test_the_idle_timeout_of_a_guard_is_half_the_ttl_of_its_own_lease": (
+            "Redshift has no idle timeout of a transaction that a session could set"
+        ),
         "test_a_vanished_client_does_not_drain_for_hours": (
             "Redshift has no idle timeout of a transaction that a session could set"
         ),

@@ -92,6 +92,14 @@ def test_a_token_is_never_below_the_clock_so_it_grows_over_a_restored_backup_too
     assert first.token < second.token < first.token + 60_000
 
 
+def test_a_clock_that_was_set_back_makes_no_token_smaller(dialect: Dialect, engine: LeaseEngine) -> None:
+    first = engine.try_acquire("x")
+    engine.release(first)
+    ahead = first.token + 10**9
+    dialect.query(f"update lockprovider.lock set last_token = {ahead}")
+    assert engine.try_acquire("x").token > ahead
+
+
 # What is over
 
 
@@ -298,6 +306,14 @@ def test_terminate_ends_the_sessions_of_the_named_token_alone(dialect: Dialect, 
                 dialect.engine().revoke("x", "ann", "test", token=one.token, terminate=True)
                 cursor.execute("select 1")
         goes_on.execute("select 1")
+
+
+def test_the_idle_timeout_of_a_guard_is_half_the_ttl_of_its_own_lease(dialect: Any, engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 2)
+    for lease in [engine.try_acquire("x", f"owner {ttl}", ttl=ttl) for ttl in (60, 600)]:
+        with engine.fenced(lease) as cursor:
+            cursor.execute("select setting from pg_settings where name = 'idle_in_transaction_session_timeout'")
+            assert cursor.fetchone() == (str(round(lease.ttl * 500)),)
 
 
 # Adopting
