@@ -316,6 +316,24 @@ def test_the_idle_timeout_of_a_guard_is_half_the_ttl_of_its_own_lease(dialect: A
             assert cursor.fetchone() == (str(round(lease.ttl * 500)),)
 
 
+# Work that is done once
+
+
+def test_nobody_says_for_somebody_else_that_it_is_done(engine: LeaseEngine) -> None:
+    lease = engine.try_acquire("x", "me")
+    with pytest.raises(LeaseLost):
+        engine.mark_done(replace(lease, owner_id="somebody else"), "k")
+    assert engine.done("x", "k") is None
+
+
+def test_what_is_done_is_recorded_under_the_lease_that_did_it(engine: LeaseEngine) -> None:
+    """Not under one that its owner has given back, and that is only kept."""
+    earlier = engine.try_acquire(Lock("x", units=1, capacity=3, hold_at_least=300), "me")
+    engine.release(earlier)
+    lease = engine.try_acquire("x", "me", units=2)
+    assert engine.mark_done(lease, "k").token == lease.token
+
+
 # Adopting
 
 
