@@ -8,12 +8,11 @@ from typing import Any, cast
 
 from airflow_lockprovider import config
 from airflow_lockprovider.compat import BaseHook, Connection
+from airflow_lockprovider.hooks.quick import open_quickly
 from airflow_lockprovider.lease.driver import CONNECT_DEFAULTS, WRITABLE
 from airflow_lockprovider.lease.driver import Connection as DatabaseConnection
 from airflow_lockprovider.lease.engine import LeaseEngine
 from airflow_lockprovider.lease.errors import ConfigurationError
-from airflow_lockprovider.lease.redshift import RedshiftStore
-from airflow_lockprovider.lease.redshift.connection import LIBPQ_DEFAULTS
 from airflow_lockprovider.lease.settings import LeaseSettings
 from airflow_lockprovider.lease.store import Store
 
@@ -33,6 +32,7 @@ class LeaseHook(LeaseEngine, BaseHook):
     :param lease_conn_id: connection of the database with the locks; default ``[lockprovider] lease_conn_id``
     :param schema: schema of the lock tables; default ``[lockprovider] schema``
     :param settings: durations; default from ``[lockprovider]``
+    :param quick: take psycopg2 where that will do, because it is loaded soon; else PostgresHook decides on the driver
     """
 
     conn_name_attr = "lease_conn_id"
@@ -45,11 +45,13 @@ class LeaseHook(LeaseEngine, BaseHook):
         *,
         schema: str | None = None,
         settings: LeaseSettings | None = None,
+        quick: bool = False,
         logger_name: str | None = None,
     ) -> None:
         BaseHook.__init__(self, logger_name=logger_name)
         self.lease_conn_id = lease_conn_id or config.lease_conn_id()
         self._airflow_connection: Connection | None = None
+        self._quick = quick
         self._schema = schema or config.schema()
         self._store: Store | None = None
         self._making = threading.Lock()
@@ -61,7 +63,7 @@ class LeaseHook(LeaseEngine, BaseHook):
         """Where the leases are kept. Which dialect, only the connection knows: so it is made when first asked for."""
         if self._store is None:
             # Not under the lock: looking a connection up asks Airflow, and in a triggerer others run meanwhile.
-            kind = RedshiftStore if _is_redshift(self._resolved()) else Store
+            kind = _redshift_store() if _is_redshift(self._resolved()) else Store
             with self._making:
                 if self._store is None:
                     self._store = kind(self.get_conn, schema=self._schema)
@@ -79,6 +81,8 @@ class LeaseHook(LeaseEngine, BaseHook):
         connection = self._resolved()
         if connection.conn_type == _REDSHIFT:
             return self._redshift_connection(connection)
+        if self._quick and (opened := open_quickly(connection)) is not None:
+            return opened
         from airflow.providers.postgres.hooks.postgres import PostgresHook
 
         return PostgresHook(postgres_conn_id=self.lease_conn_id, connection=connection).get_conn()
@@ -136,7 +140,7 @@ class LeaseHook(LeaseEngine, BaseHook):
         if connection.conn_type == _REDSHIFT:
             defaults: dict[str, Any] = {}
         else:
-            defaults = LIBPQ_DEFAULTS if _is_redshift(connection) else _POSTGRES_DEFAULTS
+            defaults = _libpq_defaults() if _is_redshift(connection) else _POSTGRES_DEFAULTS
         return Connection(
             conn_id=connection.conn_id,
             conn_type=connection.conn_type,
@@ -147,6 +151,19 @@ class LeaseHook(LeaseEngine, BaseHook):
             port=connection.port,
             extra=json.dumps({**defaults, **connection.extra_dejson}),
         )
+
+
+# Redshift's modules are loaded where there is one: a task's process should begin soon.
+def _redshift_store() -> type[Store]:
+    from airflow_lockprovider.lease.redshift import RedshiftStore
+
+    return RedshiftStore
+
+
+def _libpq_defaults() -> dict[str, Any]:
+    from airflow_lockprovider.lease.redshift.connection import LIBPQ_DEFAULTS
+
+    return dict(LIBPQ_DEFAULTS)
 
 
 def _is_redshift(connection: Connection) -> bool:

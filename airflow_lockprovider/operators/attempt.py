@@ -34,7 +34,7 @@ class Attempt:
         self.owner = _label(ti)
         self._is_retry = (getattr(ti, "try_number", None) or 1) > 1
         self.context = _describe(ti)
-        self.hook = LeaseHook(wanted.lease_conn_id)
+        self.hook = LeaseHook(wanted.lease_conn_id, quick=True)
         self.last_answer: Lease | LeaseSet | Busy | None = None
         self._log = log
         self._standby = Standby(wanted, ti, self.hook, self.owner_id, self.context, log)

@@ -19,21 +19,22 @@ from airflow_lockprovider.compat import (
     TaskDeferred,
 )
 from airflow_lockprovider.lease.errors import ConfigurationError, LeaseLost, LockProviderError
-from airflow_lockprovider.lease.interrupt import Interrupter
-from airflow_lockprovider.lease.keeper import Keeper
-from airflow_lockprovider.lease.lease_set import LeaseSet
-from airflow_lockprovider.lease.model import Lease
 from airflow_lockprovider.operators.abort import TaskAborted, aborting_on_sigterm
-from airflow_lockprovider.operators.attempt import Attempt
 from airflow_lockprovider.operators.body_clock import BodyClock
 from airflow_lockprovider.operators.lease_template import LeaseTemplate
 from airflow_lockprovider.operators.refusal import refuse_task
-from airflow_lockprovider.operators.scope_member import MemberAttempt
 from airflow_lockprovider.operators.wanted import LockLike, Wanted
 from airflow_lockprovider.triggers.envelope import Envelope
 
+# What only a running task needs (database, triggers, threads) is imported by the methods that use it: a DAG file with
+# locks should be parsed as fast as one without.
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_lockprovider.lease.keeper import Keeper
+    from airflow_lockprovider.lease.lease_set import LeaseSet
+    from airflow_lockprovider.lease.model import Lease
+    from airflow_lockprovider.operators.attempt import Attempt
 
     class _Base:
         """What the class on the right of the mixin gives, for type checkers only."""
@@ -190,6 +191,9 @@ class LockedMixin(_Base):
         again: bool = False,
     ) -> Any:
         """Run one leg of the wrapped operator under the lease, and give it back in every ending but a deferral."""
+        from airflow_lockprovider.lease.interrupt import Interrupter
+        from airflow_lockprovider.lease.keeper import Keeper
+
         self.lock_holder = lease.leases[0]
         handed_over = False
         try:
@@ -292,6 +296,9 @@ class LockedMixin(_Base):
     # Inside
 
     def _attempt(self, wanted: Wanted, context: Context) -> Attempt:
+        from airflow_lockprovider.operators.attempt import Attempt
+        from airflow_lockprovider.operators.scope_member import MemberAttempt
+
         assert self.lock_name is not None
         named = wanted.named(self.lock_name)
         return (MemberAttempt if named.scope else Attempt)(named, context["ti"], self.log)
@@ -311,6 +318,8 @@ class LockedMixin(_Base):
 def _in_environment(lease: Lease | LeaseSet) -> Iterator[None]:
     """The lease for child processes: AIRFLOW_LEASES (JSON: lock name → token) and, if there is one lock only,
     AIRFLOW_LEASE_NAME and AIRFLOW_LEASE_TOKEN."""
+    from airflow_lockprovider.lease.model import Lease
+
     tokens = {one.lock_name: one.token for one in lease.leases}
     values: dict[str, str | None] = {"AIRFLOW_LEASES": json.dumps(tokens)}
     one = lease if isinstance(lease, Lease) else None

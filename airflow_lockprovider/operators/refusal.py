@@ -48,6 +48,8 @@ def refuse_mapped(task: Any) -> None:
 
 
 def _refuse(task: Any, operator: type, *, waits: object, starts_in_triggerer: object) -> None:
+    if waits is not True and starts_in_triggerer is not True:
+        return
     who = f"task {task.task_id!r} ({operator.__name__}) cannot be locked"
     if waits is True and any(cls.__name__ == "TriggerDagRunOperator" for cls in operator.__mro__):
         raise ConfigurationError(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from airflow_lockprovider import config
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.lease.lock import Lock, OnBusy
 from airflow_lockprovider.lease.request import Request
-from airflow_lockprovider.lease.standby import Mode
 from airflow_lockprovider.operators.scope_ref import InScope, Scope
+
+if TYPE_CHECKING:
+    from airflow_lockprovider.lease.standby import Mode
 
 OneLock = str | Lock | Mapping[str, Any]
 LockLike = OneLock | Sequence[OneLock]
@@ -40,6 +43,8 @@ class Wanted:
         if isinstance(declared, InScope):
             wanted = cls.of(declared.lock, default_name=default_name)
             return None if wanted is None else replace(wanted, scope=declared.scope)
+        if isinstance(declared, str):
+            return _one(declared)
         if not isinstance(declared, list | tuple):
             lock = Lock.of(declared, default_name=default_name)  # type: ignore[arg-type]
             return None if lock is None else cls((lock,), several=False)
@@ -138,3 +143,8 @@ class Wanted:
     @property
     def lease_conn_id(self) -> str | None:
         return next((lock.lease_conn_id for lock in self.locks if lock.lease_conn_id), None)
+
+
+@lru_cache(maxsize=1024)  # the same few names stand on thousands of tasks
+def _one(name: str) -> Wanted:
+    return Wanted((Lock(name),), several=False)
