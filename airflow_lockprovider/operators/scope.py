@@ -13,7 +13,12 @@ from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.operators.locked import relock
 from airflow_lockprovider.operators.refusal import is_never_run
 from airflow_lockprovider.operators.scope_ref import InScope, Scope
-from airflow_lockprovider.operators.scope_tasks import AcquireScopeLock, KeepScopeLock, ReleaseScopeLock
+from airflow_lockprovider.operators.scope_tasks import (
+    AcquireScopeLock,
+    KeepScopeLock,
+    ReleaseScopeLock,
+    ScopeMemberEnded,
+)
 from airflow_lockprovider.operators.wanted import LockLike, Wanted
 
 _LONGEST_DEFAULT_ID = 60
@@ -96,11 +101,23 @@ def _close(acquire: AcquireScopeLock, members: list[Any], ids: list[str], wanted
             acquire >> member
         # Of every one, not only of the last ones: Airflow gives those up as soon as one of several before them fails,
         # while the others still run.
-        member >> release
+        (_ended(member) if _may_skip(member) else member) >> release
         _make_member(member, InScope(scope, wanted.asked))
     # The keeper is a teardown, too: it is cleared together with the first task, and its state is not that of the run.
     keep.as_teardown(setups=acquire)
     release.as_teardown(setups=acquire)
+
+
+def _may_skip(task: Any) -> bool:
+    cls = task.operator_class if isinstance(task, MappedOperator) else task
+    return bool(getattr(cls, "inherits_from_skipmixin", False)) or task.inherits_from_skipmixin
+
+
+def _ended(branch: Any) -> ScopeMemberEnded:
+    """Stands between a branch and the release: a branch skips what follows it directly and was not chosen."""
+    ended = ScopeMemberEnded(task_id=f"{branch.label}_ended", task_group=branch.task_group)
+    branch >> ended.as_teardown()
+    return ended
 
 
 def _make_member(task: Any, lock: InScope) -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.triggers.base import StartTriggerArgs
 
-from airflow_lockprovider.compat import BaseOperator
-from airflow_lockprovider.hooks.lease import LeaseHook
+from airflow_lockprovider.compat import BaseOperator, import_string
 from airflow_lockprovider.operators.link import LockLink
 from airflow_lockprovider.operators.mixin import LockedMixin
-from airflow_lockprovider.triggers.scope import KeepScopeTrigger
-from airflow_lockprovider.triggers.scope_lease import scope_leases
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _COLOR = "#e8f0e4"
+_KEEPER = "airflow_lockprovider.triggers.scope.KeepScopeTrigger"
+"""By name: parsing a DAG must not load triggers and database drivers."""
 
 
 class _Grant(BaseOperator):
@@ -68,7 +68,7 @@ class KeepScopeLock(BaseOperator):
         # Mapped tasks do not start there: they come through execute(), and go on from a worker.
         self.start_from_trigger = True
         self.start_trigger_args = StartTriggerArgs(
-            trigger_cls=f"{KeepScopeTrigger.__module__}.{KeepScopeTrigger.__qualname__}",
+            trigger_cls=_KEEPER,
             next_method="go_on",
             trigger_kwargs=dict(self._arguments),
             next_kwargs={},
@@ -80,7 +80,8 @@ class KeepScopeLock(BaseOperator):
             # It runs one task after another, triggers too: a keeper would wait for ever for the task after it.
             self.log.info("no keeper in dag.test(): the members renew the lease while they run")
             return
-        self.defer(trigger=KeepScopeTrigger(**self._arguments, from_worker=True), method_name="go_on")  # type: ignore[arg-type]
+        trigger = import_string(_KEEPER)(**self._arguments, from_worker=True)
+        self.defer(trigger=trigger, method_name="go_on")
 
     def go_on(self, context: Context, event: Any = None) -> None:
         """Airflow resumes a task now and then for no reason (#65248): the trigger itself ends this task."""
@@ -105,6 +106,9 @@ class ReleaseScopeLock(BaseOperator):
         self.acquire_id, self.lease_conn_id = acquire_id, lease_conn_id
 
     def execute(self, context: Context) -> None:
+        from airflow_lockprovider.hooks.lease import LeaseHook
+        from airflow_lockprovider.triggers.scope_lease import scope_leases
+
         ti: Any = context["ti"]
         hook = LeaseHook(self.lease_conn_id)
         # In a mapped TaskGroup all three tasks of a scope have the same map index, else none has one.
@@ -118,6 +122,13 @@ class ReleaseScopeLock(BaseOperator):
                 self.log.warning("the lease of %s was already gone", self.acquire_id)
         finally:
             hook.close()
+
+
+class ScopeMemberEnded(EmptyOperator):
+    """Is done, one way or the other, when the branch before it is. Never run."""
+
+    lockprovider_own = True
+    ui_color = _COLOR
 
 
 def _is_dag_test() -> bool:

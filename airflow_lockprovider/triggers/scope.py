@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 LOOK = 5.0
 """Seconds between two renewals at most: so long it takes to see that the lease was given back, or lost."""
-ASK = 20.0
+ASK = 30.0
 """Seconds between two questions to Airflow, whether the scope is over."""
 _RETRY = 5.0
 

@@ -208,6 +208,26 @@ def test_setups_and_teardowns_of_the_user_stay_what_they_are_and_end_before_the_
     assert dag.get_task("after").upstream_task_ids == {"sales.work"}
 
 
+def test_a_branch_cannot_skip_the_release_and_what_follows_the_scope_is_as_it_was(dag):
+    with lock_scope("dwh.sales", group_id="sales") as group, TaskGroup("inner"):
+
+        @task.branch
+        def choose(): ...
+
+        choose() >> [bash("one"), bash("other")]
+    group >> bash("after")
+    dag.validate()
+
+    assert downstream(dag, "sales.inner.choose") == {
+        "sales.inner.one",
+        "sales.inner.other",
+        "sales.inner.choose_ended",
+    }
+    assert downstream(dag, "sales.inner.choose_ended") == {"sales.release_lock"}
+    assert dag.get_task("sales.inner.choose_ended").is_teardown, "else its state would count for the run"
+    assert dag.get_task("after").upstream_task_ids == {"sales.inner.one", "sales.inner.other"}
+
+
 def test_an_empty_scope_is_refused(dag):
     with pytest.raises(ConfigurationError, match="no tasks"), lock_scope("dwh.sales"):
         pass
