@@ -138,7 +138,7 @@ class StandbyVerbs:
                 # Looks often at first: who gave back just before we listened has told nobody.
                 pause = min(2 * pause, self.settings.poll_interval)
                 if listener.enabled:
-                    listener.wait(min(pause, left))
+                    listener.wait(min(pause, left), ticket=ticket)
                 else:
                     time.sleep(min(pause, left))
         finally:

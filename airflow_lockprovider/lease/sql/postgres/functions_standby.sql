@@ -12,10 +12,11 @@ language sql stable as $$
     ) s
 $$;
 
--- How long one lock is usually held, when its next holder will be done (both in seconds; null: nothing is known), and
--- whether a holder has no worker now but needs one to finish. A holder's own task tells more than the others do.
+-- How long one lock is usually held, when its next holder will be done (both in seconds; null: nothing is known), how
+-- long it has been held, and whether a holder has no worker now but needs one to finish. A holder's own task tells more
+-- than the others do.
 create function :"schema"._outlook(p_lock_name text, p_expected double precision)
-returns table (hold double precision, remaining double precision, needs_worker boolean)
+returns table (hold double precision, remaining double precision, held double precision, needs_worker boolean)
 language sql stable as $$
     with recent as materialized (
         select e.held, e.context ->> 'dag_id' as dag_id, e.context ->> 'task_id' as task_id
@@ -27,6 +28,7 @@ language sql stable as $$
         select coalesce(percentile_cont(0.5) within group (order by r.held), p_expected) as hold from recent r
     ), holder as (
         select l.deferred or l.state = 'reserved' as needs_worker,
+               extract(epoch from clock_timestamp() - l.created_at) as held,
                greatest(0, coalesce((
                    select percentile_cont(0.5) within group (order by r.held) from recent r
                    where r.dag_id = l.context ->> 'dag_id' and r.task_id = l.context ->> 'task_id'
@@ -38,18 +40,22 @@ language sql stable as $$
     select u.hold,
            case when not exists (select 1 from holder) then 0
                 when u.hold is not null then (select min(h.remaining) from holder h) end,
+           coalesce((select max(h.held) from holder h), 0),
            coalesce((select bool_or(h.needs_worker) from holder h), false)
     from usual u
 $$;
 
--- When it is the turn of a request that has p_position living ones before it: seconds, null if nothing is known.
+-- When it is the turn of a request that has p_position living ones before it: seconds, null if nothing is known. Then
+-- there is a guess: that everybody needs as long as the holder has had by now, and the holder as long again.
 -- barred: somebody needs a worker to finish, or as many as may be are at the ready already, or the lock is paused.
 create function :"schema"._turn(p_ticket bigint, p_position integer, p_expected double precision, p_most integer)
-returns table (seconds double precision, barred boolean, resting boolean)
+returns table (seconds double precision, guess double precision, barred boolean, resting boolean)
 language sql stable as $$
-    select case when bool_and(t.seconds is not null) then max(t.seconds) end, bool_or(t.barred), bool_or(t.resting)
+    select case when bool_and(t.seconds is not null) then max(t.seconds) end, max(coalesce(t.seconds, t.guess)),
+           bool_or(t.barred), bool_or(t.resting)
     from (
         select o.remaining + case when p_position = 0 then 0 else p_position * o.hold / k.capacity end as seconds,
+               o.held + p_position * o.held / k.capacity as guess,
                k.paused or o.needs_worker or p_most <= (
                    select count(*) from :"schema".waiter other
                    join :"schema".standby s on s.ticket = other.ticket
@@ -136,8 +142,8 @@ begin
         patience := case when place = 0 then linger.stay end;
     else
         patience := :"schema"._pick_up() + linger.settle;
-        -- Where nothing is known, the next in line waits; nobody else.
-        if coalesce(turn.seconds > patience, place > 0) or (turn.resting and place > 0) then
+        -- Where nothing is known, the next in line waits all the same.
+        if coalesce(turn.seconds > patience, place > 0 and turn.guess > patience) or (turn.resting and place > 0) then
             patience := null;
         end if;
     end if;
