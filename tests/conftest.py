@@ -65,12 +65,19 @@ _DEEP = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the long proofs, by where they lie. Before `-m` is looked at: it is applied after this hook."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the long proofs, by where they lie. Before `-m` is looked at: it is applied after this hook.
+
+    With several processes (pytest -n): tests of one file stay together, and all that start a whole Airflow do, and come
+    first: they take longest.
+    """
     for item in items:
         place = item.path.relative_to(REPOSITORY / "tests").as_posix()
         if place.startswith(_DEEP) or (place.startswith("conformance") and "redshift" in item.name):
             item.add_marker("deep")
+        if config.pluginmanager.hasplugin("xdist"):
+            item.add_marker(pytest.mark.xdist_group("live" if place.startswith("live") else place))
+    items.sort(key=lambda item: item.get_closest_marker("live") is None)
 
 
 @pytest.fixture(scope="session")
