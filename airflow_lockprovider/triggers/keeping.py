@@ -17,6 +17,7 @@ from airflow_lockprovider.lease.lease_set import LeaseSet
 from airflow_lockprovider.lease.model import Lease
 from airflow_lockprovider.triggers.coordinator import Coordinator, Kept
 from airflow_lockprovider.triggers.envelope import Envelope
+from airflow_lockprovider.triggers.killing import to_the_end
 from airflow_lockprovider.triggers.settle import Settled
 from airflow_lockprovider.triggers.takeover import has_newer_try, may_have_gone_on, task_state
 
@@ -136,6 +137,9 @@ class KeepLeaseTrigger(BaseTrigger):
             self._forget(coordinator, kept)
 
     async def on_kill(self) -> None:
+        await to_the_end(self._kill())
+
+    async def _kill(self) -> None:
         state = await task_state(self.task_instance)
         if self._stale:
             if state != "deferred":

@@ -15,6 +15,7 @@ from airflow_lockprovider.hooks.lease import LeaseHook
 from airflow_lockprovider.lease.errors import LockProviderError
 from airflow_lockprovider.lease.model import Lease
 from airflow_lockprovider.triggers.coordinator import Coordinator, Kept
+from airflow_lockprovider.triggers.killing import to_the_end
 from airflow_lockprovider.triggers.run_states import AT_WORK, FINISHED_TASK, run_is_finished, task_states
 from airflow_lockprovider.triggers.scope_lease import scope_leases
 from airflow_lockprovider.triggers.settle import Settled
@@ -95,6 +96,9 @@ class KeepScopeTrigger(BaseTrigger):
         yield TaskSuccessEvent() if well else TaskFailedEvent()
 
     async def on_kill(self) -> None:
+        await to_the_end(self._kill())
+
+    async def _kill(self) -> None:
         ti: Any = self.task_instance
         if await still_deferred(ti):
             log.info("the lease of %s stays: its keeper is still deferred", self.acquire_id)

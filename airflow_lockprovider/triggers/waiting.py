@@ -14,6 +14,7 @@ from airflow_lockprovider.hooks.lease import LeaseHook
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.triggers.coordinator import CALLED, Coordinator
 from airflow_lockprovider.triggers.envelope import Envelope
+from airflow_lockprovider.triggers.killing import to_the_end
 from airflow_lockprovider.triggers.settle import Settled
 from airflow_lockprovider.triggers.takeover import still_deferred
 
@@ -98,6 +99,9 @@ class WaitForLeaseTrigger(BaseTrigger):
         yield TriggerEvent(envelope.payload())
 
     async def on_kill(self) -> None:
+        await to_the_end(self._kill())
+
+    async def _kill(self) -> None:
         if await still_deferred(self.task_instance):
             log.info("ticket %s for lock %r stays: its task is still deferred", self.ticket, self.lock_name)
             return
