@@ -52,7 +52,7 @@ layers: setup ## import-linter: imports go downwards only
 
 check: lint types layers test ## what has to be green before a commit
 
-bench: ## measure against other lock libraries, print a table
+bench: ## measure against other lock libraries, and what a lock costs (ARGS=--airflow: hand-over in real Airflow, too)
 	@$(PYTHON) scripts/bootstrap.py bench
 	@$(VENV) -m tests.bench $(ARGS)
 

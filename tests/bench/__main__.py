@@ -20,6 +20,7 @@ from typing import Any
 from airflow_lockprovider.demo.ports import LOOPBACK, free_port, is_listening
 from airflow_lockprovider.demo.postgres import EmbeddedPostgres
 from airflow_lockprovider.lease import connect
+from tests.bench import wrapper
 from tests.bench.contention import contend
 from tests.bench.peers import NEED_REDIS, OURS, PEERS, Servers
 from tests.bench.scale import scale
@@ -31,9 +32,24 @@ _MODULES = {"redis-py": "redis", "python-redis-lock": "redis_lock", "sqlalchemy-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few seconds: whether it works, not what it measures")
+    parser.add_argument("--airflow", action="store_true", help="also hand-over and waiting in real Airflow (8 minutes)")
     parser.add_argument("--json", type=Path, default=Path(".bench/report.json"))
     arguments = parser.parse_args()
-    small = arguments.quick
+    report = _engine(small=arguments.quick)
+    print(table(report), flush=True)
+    report["wrapper"] = wrapper.measure(rounds=3, tasks=100) if arguments.quick else wrapper.measure()
+    print(f"\n{wrapper.table(report['wrapper'])}", flush=True)
+    if arguments.airflow:
+        from tests.bench import airflow
+
+        report["airflow"] = airflow.measure(rounds=3, waiters=True)
+        print(f"\n{airflow.table(report['airflow'])}")
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(f"as JSON: {arguments.json}")
+
+
+def _engine(*, small: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, _redis(Path(folder)) as redis_port:
         # Durable, as a warehouse is: a grant that a crash takes back would be none.
         with EmbeddedPostgres(Path(folder) / "postgres", durable=True) as postgres:
@@ -56,10 +72,7 @@ def main() -> None:
                 postgres.create_database("bench_growth", template="bench"),
                 names=sizes[0], waiters=sizes[1], events=sizes[2],
             )  # fmt: skip
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(table(report))
-    print(f"as JSON: {arguments.json}")
+            return report
 
 
 def table(report: dict[str, Any]) -> str:
