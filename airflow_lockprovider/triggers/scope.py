@@ -27,6 +27,9 @@ LOOK = 5.0
 """Seconds between two renewals at most: so long it takes to see that the lease was given back, or lost."""
 ASK = 30.0
 """Seconds between two questions to Airflow, whether the scope is over."""
+PATIENCE = 15.0
+"""Seconds in which members that are being stopped (the run was cleared, say) may end before we let go."""
+_AGAIN = 2.0
 _RETRY = 5.0
 
 
@@ -55,6 +58,7 @@ class KeepScopeTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.acquire_id, self.release_id, self.members = acquire_id, release_id, members
         self.lease_conn_id, self.from_worker = lease_conn_id, from_worker
+        self._leases: list[Lease] = []
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -73,7 +77,7 @@ class KeepScopeTrigger(BaseTrigger):
         hook = LeaseHook(self.lease_conn_id)
         await hook.resolve()
         coordinator = Coordinator.of(hook)
-        leases = await self._find(hook)
+        leases = self._leases = await self._find(hook)
         log.info("keeping %s until %s is done", _label(leases) or "nothing", self.release_id)
         kept = [
             coordinator.keep(
@@ -129,16 +133,25 @@ class KeepScopeTrigger(BaseTrigger):
         return await run_is_finished(ti) is True
 
     async def _give_back(self, hook: LeaseHook) -> None:
-        """Release, unless a member may still be at work: then its lease ends by the ttl."""
+        """Release what we have kept, unless a member may still be at work: then it ends by its ttl."""
+        until = time.monotonic() + PATIENCE
+        while working := await self._at_work():
+            if time.monotonic() >= until:
+                log.warning("%s still at work: the lease of %s ends by its ttl", ", ".join(working), self.acquire_id)
+                return
+            await asyncio.sleep(_AGAIN)
+        if working is None:
+            log.warning("no state of this run is known: the lease of %s ends by its ttl", self.acquire_id)
+            return
+        await asyncio.to_thread(self._release, hook)
+
+    async def _at_work(self) -> list[str] | None:
+        """Members of which something may be going on. None: that cannot be found out."""
         ti: Any = self.task_instance
         states = await task_states(ti, map_index=ti.map_index)
         if states is None:
-            log.warning("no state of this run is known: the lease of %s ends by its ttl", self.acquire_id)
-            return
-        if working := sorted(name for name, state in states.items() if state in AT_WORK and self._is_member(name)):
-            log.warning("%s still at work: the lease of %s ends by its ttl", ", ".join(working), self.acquire_id)
-            return
-        await asyncio.to_thread(self._release, hook)
+            return None
+        return sorted(name for name, state in states.items() if state in AT_WORK and self._is_member(name))
 
     def _is_member(self, name: str) -> bool:
         return name in self.members or re.sub(r"_\d+$", "", name) in self.members
@@ -178,8 +191,9 @@ class KeepScopeTrigger(BaseTrigger):
             hook.close()
 
     def _release(self, hook: LeaseHook) -> None:
+        # These and no others: when the run was cleared, the first task's new try may have its own by now.
         try:
-            for lease in self._held(hook):
+            for lease in self._leases:
                 hook.release(lease)
         finally:
             hook.close()

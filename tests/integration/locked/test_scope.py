@@ -65,6 +65,7 @@ def _quick(monkeypatch):
     NOTES.clear()
     monkeypatch.setattr(keeping, "LOOK", 0.1)
     monkeypatch.setattr(keeping, "ASK", 0.2)
+    monkeypatch.setattr(keeping, "PATIENCE", 0.0)
 
 
 @pytest.fixture
@@ -123,6 +124,19 @@ def ending(trigger, then=None, wait=None):
             return await first
 
     return asyncio.run(run())
+
+
+def killed(trigger):
+    """Let a keeper work, and then be told that its task is no longer deferred, as a triggerer does."""
+
+    async def run():
+        running = asyncio.ensure_future(anext(trigger.run()))
+        await asyncio.sleep(0.3)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await trigger.on_kill()
+
+    asyncio.run(run())
 
 
 # Members
@@ -452,25 +466,52 @@ def test_a_restart_of_the_triggerer_gives_nothing_back_and_another_keeper_goes_o
 
 def test_a_keeper_that_a_person_ends_gives_the_lease_back_if_no_member_is_at_work(dag, hook, comms, acquired):
     comms.states |= {KEEP: "success", "sales.a": "success", "sales.b": "queued"}
-    asyncio.run(keeper(dag).on_kill())
+    killed(keeper(dag))
     assert hook.leases() == []
 
 
 def test_a_keeper_that_a_person_ends_does_not_take_the_lease_from_a_member_at_work(dag, hook, comms, acquired):
     comms.states |= {KEEP: "success", "sales.a": "running"}
-    asyncio.run(keeper(dag).on_kill())
+    killed(keeper(dag))
+    assert len(hook.leases()) == 1
+
+
+def test_a_keeper_that_is_ended_lets_members_stop_first(dag, hook, comms, acquired, monkeypatch):
+    monkeypatch.setattr(keeping, "PATIENCE", 10.0)
+    monkeypatch.setattr(keeping, "_AGAIN", 0.05)
+    comms.states |= {KEEP: None, "sales.a": "restarting"}
+    answered = comms.send
+
+    def stops_when_asked_twice(msg):
+        answer = answered(msg)
+        if type(msg).__name__ == "GetTaskStates" and msg.task_ids is None:
+            assert len(hook.leases()) == 1, "given back while a member was being stopped"
+            comms.states["sales.a"] = None
+        return answer
+
+    monkeypatch.setattr(comms, "send", stops_when_asked_twice)
+    killed(keeper(dag))
+    assert hook.leases() == []
+
+
+def test_a_keeper_that_is_ended_does_not_give_back_what_a_new_try_of_the_scope_has_got(dag, run, hook, comms, acquired):
+    comms.states |= {KEEP: None, "sales.a": "success"}
+    old = keeper(dag)
+    assert isinstance(ending(old, then=lambda: hook.release(acquired)), TaskSuccessEvent)
+    assert run(dag.get_task(ACQUIRE), ti_id=uuid.uuid4()).state == "success"
+    asyncio.run(old.on_kill())
     assert len(hook.leases()) == 1
 
 
 def test_the_lease_of_a_deleted_run_is_left_to_its_ttl_as_members_may_still_be_stopping(dag, hook, comms, acquired):
     comms.run_is_known = False
-    asyncio.run(keeper(dag).on_kill())
+    killed(keeper(dag))
     assert len(hook.leases()) == 1
 
 
 def test_a_triggerer_that_wakes_up_late_does_not_free_the_scopes_lock(dag, hook, comms, acquired):
     comms.states |= {KEEP: "deferred", "sales.a": "success"}
-    asyncio.run(keeper(dag).on_kill())
+    killed(keeper(dag))
     assert len(hook.leases()) == 1
 
 
