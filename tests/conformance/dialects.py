@@ -124,6 +124,8 @@ class Redshift(Postgres):
         "test_the_idle_timeout_of_a_guard_is_half_the_ttl_of_its_own_lease": (
             "Redshift has no idle timeout of a transaction that a session could set"
         ),
+        "test_what_has_expired_is_not_adopted_while_its_row_is_locked": "there are no locked rows",
+        "test_revoking_does_not_wait_for_the_row_of_a_lease_that_has_expired": "there are no locked rows",
         "test_a_vanished_client_does_not_drain_for_hours": (
             "Redshift has no idle timeout of a transaction that a session could set"
         ),

@@ -214,7 +214,7 @@ class Torture:
             if process.poll() == 0:
                 assert process.stdout is not None
                 self.figures.update(json.loads(process.stdout.read()))
-            else:
+            elif process.poll() is None:
                 self.misfortunes["did not end in time"] += 1
                 process.send_signal(signal.SIGUSR1)  # it says where it is
 
@@ -228,6 +228,7 @@ class Torture:
             counters = dict(sql.execute("select lock_name, n from counter").fetchall())
             asked = sql.execute("select lock_name, owner_id from asked").fetchall()
             still = set(sql.execute("select lock_name, owner_id from lockprovider.waiter").fetchall())
+            late = self._late(sql, witness.takeovers(changes, MUTEXES), report)
         lost = history.lost_updates(writes, counters)
         report.increments, report.lost_updates = len(writes), len(lost)
         report.out_of_turn = len(history.overtaken(event for event in events if event.lock_name in MUTEXES))
@@ -240,13 +241,13 @@ class Torture:
             *lost,
             *history.late_writes(events, writes, MUTEXES),
             *history.lost_waiters(events, asked, still),
-            *self._late(witness.takeovers(changes, MUTEXES), report),
+            *late,
             *self._stuck_locks(),
         ]
         report.misfortunes, report.clients = dict(self.misfortunes), dict(sorted(self.figures.items()))
         return report
 
-    def _late(self, takeovers: list[witness.Takeover], report: Report) -> list[str]:
+    def _late(self, sql: Any, takeovers: list[witness.Takeover], report: Report) -> list[str]:
         """Takeovers that took too long, though the server was there and who took over was not stopped."""
         found: list[str] = []
         times: dict[bool, list[float]] = {False: [], True: []}
@@ -256,7 +257,11 @@ class Torture:
             times[one.drained].append(late)
             if late > (report.drained_bound if one.drained else report.takeover_bound):
                 what = "drained" if one.drained else "was over"
-                found.append(f"{one.lock_name}: token {one.token} came {late:.3f} s after what {what} before it")
+                line = witness.line(sql, one.lock_name, one.granted_at - 0.05)
+                found.append(
+                    f"{one.lock_name}: token {one.token} of {one.owner} came {late:.3f} s after what {what} before it; "
+                    f"in line were {'; '.join(line)}"
+                )
         report.takeovers, report.drained = len(times[False]), len(times[True])
         report.takeover_p50 = round(statistics.median(times[False] or [0.0]), 3)
         report.takeover_longest = round(max(times[False], default=0.0), 3)

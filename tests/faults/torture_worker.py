@@ -51,6 +51,7 @@ class Client:
         self._call, self.engine.store.call = self.engine.store.call, self.call  # type: ignore[method-assign]
         self._data: Any = None
         self.stopping = False
+        self.left_behind: list[int] = []
         signal.signal(signal.SIGTERM, self.stop)
         faulthandler.register(signal.SIGUSR1)  # where it hangs, if it does not end
 
@@ -141,10 +142,15 @@ class Client:
             return self.engine.try_acquire(name, **request) or None  # type: ignore[arg-type]
         if way < 0.9:
             return self.engine.acquire(name, wait_timeout=10, **request)  # type: ignore[arg-type]
+        process = f"process {os.getpid()}"
+        if self.left_behind:  # as a coordinator does: else they would live as long as this process polls for others
+            self.engine.unwatch(process, self.left_behind)
+            self.left_behind.clear()
         ticket = self.engine.enqueue(name, **request)  # type: ignore[arg-type]
+        self.left_behind.append(ticket.number)
         self.freeze(0.003)
         for _ in range(300):
-            (view,) = self.engine.poll(f"process {os.getpid()}", [ticket.number])
+            (view,) = self.engine.poll(process, [ticket.number])
             if view.verdict == "gone":
                 self.figures["lost its ticket"] += 1
                 return None

@@ -29,11 +29,29 @@ begin
 end $$;
 create trigger witness after insert or update or delete on lockprovider.lease
 for each row execute function public.witness();
+
+create table public.line (
+    number bigint generated always as identity, at timestamptz default clock_timestamp(),
+    change text, ticket bigint, lock_name text, owner text, session text);
+create function public.line() returns trigger language plpgsql as $$
+declare
+    w lockprovider.waiter := case when tg_op = 'DELETE' then old else new end;
+begin
+    insert into public.line (change, ticket, lock_name, owner, session)
+    select lower(tg_op), w.ticket, w.lock_name, w.owner, w.worker_session;
+    return null;
+end $$;
+create trigger line after insert or delete or update of worker_session on lockprovider.waiter
+for each row execute function public.line();
 """
 _CHANGES = """
 select change, lock_name, token, owner, state, units, shared, waited, xact::text::bigint,
        extract(epoch from at)::float8, extract(epoch from created_at)::float8, extract(epoch from expires_at)::float8
 from public.witness order by number
+"""
+_LINE = """
+select distinct on (ticket) ticket, owner, session, extract(epoch from at)::float8, change
+from public.line where lock_name = %s and at <= to_timestamp(%s) order by ticket, number desc
 """
 
 
@@ -59,6 +77,15 @@ class Change:
 def read(sql: Any) -> list[Change]:
     """What the witness has noted, over an open connection."""
     return [Change(*row) for row in sql.execute(_CHANGES)]
+
+
+def line(sql: Any, lock_name: str, moment: float) -> list[str]:
+    """Who stood in line at a moment: to explain a finding."""
+    return [
+        f"ticket {ticket} of {owner}, looked after by {session or 'itself'} since {moment - since:.3f} s before"
+        for ticket, owner, session, since, change in sql.execute(_LINE, (lock_name, moment))
+        if change != "delete"
+    ]
 
 
 def overlaps(changes: Iterable[Change], capacities: Mapping[str, int]) -> list[str]:

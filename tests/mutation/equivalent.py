@@ -8,6 +8,7 @@ _SWEPT = (
     " this moment, and that counts its units anyway"
 )
 _NEVER_BOTH = "a ticket in line has no other living lease than its reservation"
+_TWICE = "it stands there twice in one statement: where the row is chosen, and where it is changed"
 _ASKED_AGAIN = "asked a second time, of rows that were living a moment ago"
 
 EQUIVALENT: dict[str, str] = {
@@ -17,5 +18,11 @@ EQUIVALENT: dict[str, str] = {
     "_living: state: l.state = 'reserved'": _NEVER_BOTH,
     "_drop_partial: expires_at: l.expires_at > clock_timestamp()": _SWEPT,
     "try_acquire: expires_at: l.expires_at > clock_timestamp() #2": _ASKED_AGAIN,
+    "renew: expires_at: l.expires_at > clock_timestamp()": _TWICE,
+    "renew: expires_at: l.expires_at > clock_timestamp() #2": _TWICE,
+    "adopt: expires_at: l.expires_at > clock_timestamp() #2": _ASKED_AGAIN,
+    "clean_up: expires_at: l.expires_at <= clock_timestamp()": (
+        "it would look at locks on which nothing is over as well, and find nothing to do there"
+    ),
     "confirm: owner_id: l.owner_id = confirm.owner_id #2": "a ticket has one owner, and was just found under this one",
 }

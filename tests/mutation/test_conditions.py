@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 
 from airflow_lockprovider.lease import LeaseEngine, LeaseLost, Lock
@@ -76,6 +77,22 @@ def test_revoking_one_token_leaves_the_others_and_tells_of_no_other(engine: Leas
     assert [one.token for one in engine.leases("x")] == [leases[0].token, leases[2].token]
 
 
+def test_a_reservation_that_is_revoked_with_its_set_takes_nobody_elses_lease_along(engine: LeaseEngine) -> None:
+    engine.set_capacity("y", 2)
+    other = engine.try_acquire("y", "other")
+    ticket = engine.enqueue(["x", "y"], owner_id="set")
+    assert engine.reserve(ticket.number)
+    assert len(engine.revoke("x", "ann", "test")) == 2
+    assert [one.token for one in engine.leases()] == [other.token]
+
+
+def test_a_lost_lease_says_how_it_ended_itself_and_not_how_another_did(engine: LeaseEngine) -> None:
+    lost = engine.try_acquire("x", "lost")
+    engine.revoke("x", "ann", "stuck")
+    engine.release(engine.try_acquire("x", "next"))
+    assert engine.renew_many([lost])[0].reason.startswith("it was revoked by ann: stuck")
+
+
 def test_a_confirm_whose_answer_got_lost_is_for_its_owner_and_ticket_alone(engine: LeaseEngine) -> None:
     engine.set_capacity("x", 2)
     mine, other = (engine.enqueue("x", owner_id=name) for name in ("me", "other"))
@@ -128,6 +145,14 @@ def test_what_has_expired_cannot_be_revoked(dialect: Dialect, engine: LeaseEngin
     dialect.expire(lease)
     assert engine.revoke("x", "ann", "test") == []
     assert _told(engine, "revoked") == []
+
+
+def test_revoking_does_not_wait_for_the_row_of_a_lease_that_has_expired(dialect: Any, engine: LeaseEngine) -> None:
+    lease = engine.try_acquire("x")
+    dialect.expire(lease)
+    with psycopg.connect(dialect.dsn) as somebody:
+        somebody.execute("select from lockprovider.lease for no key update")
+        assert engine.revoke("x", "ann", "test") == []
 
 
 def test_a_confirm_after_its_lease_is_over_gives_nothing(dialect: Dialect, engine: LeaseEngine) -> None:
@@ -355,4 +380,13 @@ def test_of_several_leases_that_of_the_earlier_try_is_adopted(engine: LeaseEngin
     new = engine.adopt("x", "try 2", "try 1")
     assert {one.token for one in engine.leases()} == {others[0].token, others[2].token, elsewhere.token, new.token}
     assert _told(engine, "adopted") == [("adopted", others[1].token)]
+    assert engine.adopt("x", "try 2", "try 1").token == new.token
     assert engine.adopt("x", "try 3", "try 1") is None
+
+
+@pytest.mark.parametrize("whose", ["try 1", "try 2"])
+def test_what_has_expired_is_not_adopted_while_its_row_is_locked(dialect: Any, engine: LeaseEngine, whose: str) -> None:
+    dialect.expire(engine.try_acquire("x", whose))
+    with psycopg.connect(dialect.dsn) as somebody:
+        somebody.execute("select from lockprovider.lease for no key update")
+        assert engine.adopt("x", "try 2", "try 1") is None
