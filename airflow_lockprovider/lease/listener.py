@@ -54,11 +54,15 @@ class Listener:
         self._unhear()
         self._unhear = driver.hear(self._connection, self._heard)
 
-    def wait(self, seconds: float, names: Collection[str] | None = None, ticket: int | None = None) -> bool:
+    def wait(
+        self, seconds: float, names: Collection[str] | None = None, ticket: int | Collection[int] | None = None
+    ) -> bool:
         """Wait until it may be our turn, or `wake` was called. False: the time is over.
 
-        ``names``: the locks that we wait for (None: any). ``ticket``: our place in line; None: whoever's turn it is.
+        ``names``: the locks that we wait for (None: any). ``ticket``: our place in line, or our places; None: whoever's
+        turn it is.
         """
+        tickets = frozenset([ticket]) if isinstance(ticket, int) else ticket
         until = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self._near, selectors.EVENT_READ)
@@ -67,17 +71,17 @@ class Listener:
             while True:
                 if connection is not None:
                     driver.collect(connection, self._heard)
-                news = any(_concerns(payload, names, ticket) for payload in self._heard)
+                news = any(_concerns(payload, names, tickets) for payload in self._heard)
                 self._heard.clear()
                 left = until - time.monotonic()
                 if news or left <= 0:
                     return news
+                if connection is not None and driver.is_broken(connection):
+                    return True  # the next verb opens a new one
                 for key, _ in selector.select(left):
                     if key.fileobj is self._near:
                         self._near.recv(1024)
                         return True
-                if connection is not None and driver.is_broken(connection):
-                    return True  # the next verb opens a new one
 
     def wake(self) -> None:
         """End the wait, from another thread."""
@@ -107,7 +111,9 @@ class Listener:
         return connection
 
 
-def _concerns(payload: str, names: Collection[str] | None, ticket: int | None) -> bool:
+def _concerns(payload: str, names: Collection[str] | None, tickets: Collection[int] | None) -> bool:
     """Payloads are the name of a lock, a line feed, and the tickets whose turn it may be, with commas between."""
     name, _, turn = payload.rpartition("\n")
-    return (names is None or name in names) and (ticket is None or str(ticket) in turn.split(","))
+    return (names is None or name in names) and (
+        tickets is None or any(int(number) in tickets for number in turn.split(",") if number)
+    )

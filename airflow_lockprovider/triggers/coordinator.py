@@ -204,9 +204,11 @@ class Coordinator:
             self._hook.close()
 
     def _listen(self, listener: Listener, pause: float) -> None:
-        """Rest until a lock has changed. Not on and on: on a busy day somebody gives something back all the time."""
+        """Rest until it may be the turn of one of ours. Not on and on: on a busy day that happens all the time."""
         time.sleep(min(pause, _GAP))
-        listener.wait(max(0.0, pause - _GAP))
+        with self._changed:
+            ours = {entry.ticket for entry in self._waiting}
+        listener.wait(max(0.0, pause - _GAP), ticket=ours)
 
     def _stop_listening(self, name: str) -> None:
         if name == "waiter" and self._listener is not None:
@@ -226,9 +228,10 @@ class Coordinator:
         now = time.monotonic()
         unsettled = [ticket for ticket, entry in waiting.items() if entry.not_before > now]
         views = self._hook.look(self.session_id, list(waiting), unsettled=unsettled)
-        # Looks often at first: who gave back just before a ticket was there has told nobody.
-        youngest = min((time.monotonic() - entry.since for entry in waiting.values()), default=0.0)
-        pause = min(self._hook.settings.poll_interval, max(_GAP, youngest))
+        # Looks often at first: who gave back just before a ticket was there has told nobody. Not for those that may not
+        # fire yet: they are looked at again before they may.
+        ages = [time.monotonic() - entry.since for entry in waiting.values() if entry.not_before <= now]
+        pause = min(self._hook.settings.poll_interval, max(_GAP, min(ages, default=_IDLE)))
         for view in sorted(views, key=lambda view: view.number):
             entry = waiting[view.number]
             if view.verdict == "gone":
