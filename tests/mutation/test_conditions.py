@@ -77,6 +77,13 @@ def test_revoking_one_token_leaves_the_others_and_tells_of_no_other(engine: Leas
     assert [one.token for one in engine.leases("x")] == [leases[0].token, leases[2].token]
 
 
+def test_in_a_batch_no_lease_is_renewed_by_the_renewal_of_another_on_its_lock(engine: LeaseEngine) -> None:
+    engine.set_capacity("x", 2)
+    gone, living = engine.try_acquire("x", "gone"), engine.try_acquire("x", "living")
+    engine.release(gone)
+    assert [one.outcome for one in engine.renew_many([gone, living])] == ["lost", "renewed"]
+
+
 def test_a_reservation_that_is_revoked_with_its_set_takes_nobody_elses_lease_along(engine: LeaseEngine) -> None:
     engine.set_capacity("y", 2)
     other = engine.try_acquire("y", "other")
@@ -382,6 +389,22 @@ def test_of_several_leases_that_of_the_earlier_try_is_adopted(engine: LeaseEngin
     assert _told(engine, "adopted") == [("adopted", others[1].token)]
     assert engine.adopt("x", "try 2", "try 1").token == new.token
     assert engine.adopt("x", "try 3", "try 1") is None
+
+
+def test_adopting_leaves_alone_what_is_kept_of_others(engine: LeaseEngine) -> None:
+    kept = engine.try_acquire(Lock("x", capacity=2, hold_at_least=300), "other")
+    engine.try_acquire("x", "try 1")
+    engine.release(kept)
+    assert engine.adopt("x", "try 2", "try 1")
+    assert not engine.try_acquire("x", "next")
+
+
+def test_what_drains_for_one_attempt_is_not_adopted_by_another(dialect: Any, engine: LeaseEngine) -> None:
+    old, others = engine.try_acquire("x", "try 1"), dialect.engine()
+    with pytest.raises(LeaseLost), engine.fenced(old):
+        assert not others.adopt("x", "try 2", "try 1")
+        assert others.adopt("x", "try 3", "try 1") is None
+    assert others.adopt("x", "try 2", "try 1")
 
 
 @pytest.mark.parametrize("whose", ["try 1", "try 2"])
