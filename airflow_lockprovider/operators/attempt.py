@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_lockprovider.compat import AirflowSkipException, TaskDeferred
 from airflow_lockprovider.hooks.lease import LeaseHook
@@ -16,9 +16,10 @@ from airflow_lockprovider.lease.lease_set import LeaseSet
 from airflow_lockprovider.lease.model import Busy, Lease, Ticket
 from airflow_lockprovider.operators.standby import Standby
 from airflow_lockprovider.operators.wanted import Wanted
-from airflow_lockprovider.triggers.keeping import KeepLeaseTrigger
-from airflow_lockprovider.triggers.takeover import is_earlier_try
-from airflow_lockprovider.triggers.waiting import WaitForLeaseTrigger
+
+# A task that finds its lock free needs no trigger, so they are imported where they are made.
+if TYPE_CHECKING:
+    from airflow_lockprovider.triggers.keeping import KeepLeaseTrigger
 
 
 class Attempt:
@@ -108,6 +109,8 @@ class Attempt:
             left = self._time_left(self._enqueue())
         deadline = None if left is None else datetime.now(UTC) + timedelta(seconds=left)
         self._log.info("%s; waiting as number %s in line (ticket %s)", busy, busy.position + 1, ticket.number)
+        from airflow_lockprovider.triggers.waiting import WaitForLeaseTrigger
+
         trigger = WaitForLeaseTrigger(
             ticket=ticket.number,
             owner_id=self.owner_id,
@@ -123,6 +126,8 @@ class Attempt:
 
     def _withdraw_earlier_tries(self) -> None:
         """A try that was cleared while it waited may have left its ticket: its trigger was perhaps not there yet."""
+        from airflow_lockprovider.triggers.takeover import is_earlier_try
+
         for waiter in self.hook.queue(self.wanted.names[0]):
             if is_earlier_try(waiter.owner, self.owner):
                 self.hook.withdraw(waiter.ticket, waiter.owner_id)
@@ -209,6 +214,8 @@ class Attempt:
 
     def keeping(self, lease: Lease | LeaseSet) -> type[KeepLeaseTrigger]:
         """The trigger that keeps it while the task is deferred by itself."""
+        from airflow_lockprovider.triggers.keeping import KeepLeaseTrigger
+
         return KeepLeaseTrigger
 
     def release(self, lease: Lease | LeaseSet) -> None:

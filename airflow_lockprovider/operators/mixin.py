@@ -296,12 +296,15 @@ class LockedMixin(_Base):
     # Inside
 
     def _attempt(self, wanted: Wanted, context: Context) -> Attempt:
-        from airflow_lockprovider.operators.attempt import Attempt
-        from airflow_lockprovider.operators.scope_member import MemberAttempt
-
         assert self.lock_name is not None
         named = wanted.named(self.lock_name)
-        return (MemberAttempt if named.scope else Attempt)(named, context["ti"], self.log)
+        if named.scope:
+            from airflow_lockprovider.operators.scope_member import MemberAttempt
+
+            return MemberAttempt(named, context["ti"], self.log)
+        from airflow_lockprovider.operators.attempt import Attempt
+
+        return Attempt(named, context["ti"], self.log)
 
     @contextmanager
     def _seen(self, attempt: Attempt) -> Iterator[None]:

@@ -7,6 +7,7 @@ Compare the two of one run, not digits of two.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import statistics
@@ -59,6 +60,8 @@ def measure(*, rounds: int = 15, tasks: int = 1000) -> dict[str, Any]:
         os.environ["AIRFLOW_CONN_DWH_DEFAULT"] = postgres.create_database("bench_wrapper")
         connect(os.environ["AIRFLOW_CONN_DWH_DEFAULT"]).init_schema()
         (folder / "rules.yaml").write_text(_RULE, encoding="utf-8")
+        gc.collect()
+        gc.freeze()  # as LocalExecutor and DAG processor do before they fork
         report = {
             "task": _by_turns(
                 rounds,
@@ -78,6 +81,7 @@ def measure(*, rounds: int = 15, tasks: int = 1000) -> dict[str, Any]:
             ),
             "import": imports(max(rounds // 2, 1)),
         }
+    gc.unfreeze()
     return {
         **report,
         "task: locked - bare": report["task"]["locked"] - report["task"]["bare"],
