@@ -8,7 +8,7 @@ SAMPLE = {
     "release: expires_at": "test_keeping.py::test_an_expired_lease_is_not_revived_though_nobody_else_came",
     "release: owner_id": "test_keeping.py::test_releasing_is_true_once_then_false",
     "still_held: token": "test_guarding.py",
-    "_admit: queue place": "test_taking.py::test_a_free_lock_is_busy_while_somebody_living_is_in_line",
+    "_admit: queue place": "test_several.py::test_a_set_does_not_overtake_in_any_line",
     "_fits: capacity": "test_capacity.py::test_never_more_units_are_out_than_there_are",
     "still_held: state": "test_reservations.py::test_a_reservation_is_nobodys_right_to_write",
     "_admit: paused": "test_capacity.py::test_a_paused_lock_grants_nothing_until_it_is_resumed",
