@@ -43,7 +43,9 @@ def test_when_the_holder_of_node_b_is_killed_the_other_dag_gets_in_after_the_ttl
     states = live.airflow.wait_for_runs([first, second], timeout=120)
 
     assert states == {first: "failed", second: "success"}
-    (granted,) = [event for event in locks.history("node_b") if event.event == "reserved"]
+    # Reserved for a task that waits in the triggerer, granted to one that has stayed on its worker.
+    taken = [event for event in locks.history("node_b") if event.event in ("reserved", "granted")]
+    (granted,) = [event for event in taken if event.token != orphan.token]
     waited = (granted.at - orphan.expires_at).total_seconds()
     assert 0 <= waited <= SETTINGS.skip_after + SETTINGS.poll_interval
     with psycopg.connect(live.dsn) as connection:
