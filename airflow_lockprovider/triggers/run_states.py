@@ -21,8 +21,10 @@ async def run_is_finished(ti: Any) -> bool | None:
     return None if answer is None else _text(answer.state) in FINISHED_RUN
 
 
-async def task_states(ti: Any, *, task_id: str | None = None, map_index: int = -1) -> dict[str, str | None] | None:
-    """The states in the run of ``ti``: of one task, or of all. None: they cannot be found out, or there is no such run.
+async def task_states(
+    ti: Any, *, task_ids: list[str] | None = None, map_index: int = -1
+) -> dict[str, str | None] | None:
+    """The states in the run of ``ti``: of these tasks, or of all. None: unknown, or there is no such run.
 
     A mapped task instance is called ``task_id_7``, as Airflow answers.
     """
@@ -31,7 +33,7 @@ async def task_states(ti: Any, *, task_id: str | None = None, map_index: int = -
     answer = await _ask(
         GetTaskStates(
             dag_id=ti.dag_id,
-            task_ids=None if task_id is None else [task_id],
+            task_ids=task_ids,
             run_ids=[ti.run_id],
             map_index=map_index if map_index >= 0 else None,
         )

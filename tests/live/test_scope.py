@@ -107,3 +107,23 @@ def test_a_branch_that_chooses_nothing_does_not_give_the_lock_back_under_the_oth
     assert (
         tasks["sales.release_lock"]["start_date"] > tasks["sales.slow"]["end_date"] > tasks["sales.choose"]["end_date"]
     )
+
+
+@pytest.mark.deep  # left out of `make test`, part of `make live`
+def test_a_run_that_is_cleared_while_it_works_begins_anew_when_the_old_tasks_have_stopped(live):
+    client, locks = live.airflow.client, live.locks
+    run = ("scoped_long", client.trigger("scoped_long"))
+    wait_for(live, lambda: client.task_states(*run)["sales.long"] == "running")
+    (old,) = locks.leases("scoped_long")
+
+    body = {"dry_run": False, "dag_run_id": run[1], "only_failed": False}
+    client.request("POST", f"/api/v2/dags/{run[0]}/clearTaskInstances", body=body)
+
+    (new,) = wait_for(live, lambda: [one for one in locks.leases("scoped_long") if one.token > old.token])
+    ends = [event.event for event in locks.history("scoped_long") if event.token == old.token]
+    assert ends[0] == "released", "neither taken away nor left to its ttl"
+    assert new.owner_id != old.owner_id
+    wait_for(live, lambda: client.task_states(*run)["sales.long"] == "running")
+    assert {one["try_number"] for one in client.task_instances(*run) if one["task_id"] == "sales.long"} == {2}
+    client.request("PATCH", f"/api/v2/dags/{run[0]}/dagRuns/{run[1]}", body={"state": "failed"})
+    wait_for(live, lambda: not locks.leases("scoped_long"))

@@ -430,6 +430,12 @@ def test_the_keeper_gives_the_lease_back_when_the_run_is_no_longer_running(dag, 
     assert hook.leases() == []
 
 
+def test_the_keeper_of_a_cleared_run_ends_though_airflow_does_not_cancel_it(dag, hook, comms, acquired):
+    comms.states |= {RELEASE: None, KEEP: None, "sales.a": None}
+    ending(keeper(dag))
+    assert hook.leases() == []
+
+
 @pytest.mark.parametrize("state", ["running", "restarting", "deferred"])
 def test_the_keeper_leaves_the_lease_to_its_ttl_while_a_member_may_be_at_work(dag, hook, comms, acquired, state):
     comms.states |= {RELEASE: None, "sales.a": "failed", "sales.b_7": "success", "sales.b": state}
@@ -495,10 +501,10 @@ def test_a_keeper_that_is_ended_lets_members_stop_first(dag, hook, comms, acquir
 
 
 def test_a_keeper_that_is_ended_does_not_give_back_what_a_new_try_of_the_scope_has_got(dag, run, hook, comms, acquired):
-    comms.states |= {KEEP: None, "sales.a": "success"}
     old = keeper(dag)
     assert isinstance(ending(old, then=lambda: hook.release(acquired)), TaskSuccessEvent)
     assert run(dag.get_task(ACQUIRE), ti_id=uuid.uuid4()).state == "success"
+    comms.states |= {KEEP: None, "sales.a": "success"}
     asyncio.run(old.on_kill())
     assert len(hook.leases()) == 1
 
