@@ -65,6 +65,7 @@ _DEEP = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the long proofs, by where they lie. Before `-m` is looked at: it is applied after this hook.
 
