@@ -22,7 +22,7 @@ up: setup ## the same, then stay with the UI until Ctrl-C
 	@$(VENV) -m airflow_lockprovider.demo --stay $(ARGS)
 
 test: setup ## run the tests (ARGS="-k name -x" goes to pytest)
-	@$(VENV) -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(VENV) -m pytest -n 2 $(ARGS)
 
 deep: setup ## the long proofs of the engine (a few minutes)
 	@$(VENV) -m pytest -m "deep and not live" $(ARGS)

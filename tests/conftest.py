@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,20 +66,26 @@ _DEEP = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the long proofs, by where they lie. Before `-m` is looked at: it is applied after this hook.
-
-    With several processes (pytest -n): tests of one file stay together, and all that start a whole Airflow do, and come
-    first: they take longest.
-    """
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the long proofs, by where they lie. Before `-m` is looked at: it is applied after this hook."""
     for item in items:
         place = item.path.relative_to(REPOSITORY / "tests").as_posix()
         if place.startswith(_DEEP) or (place.startswith("conformance") and "redshift" in item.name):
             item.add_marker("deep")
-        if config.pluginmanager.hasplugin("xdist"):
-            item.add_marker(pytest.mark.xdist_group("live" if place.startswith("live") else place))
-    items.sort(key=lambda item: item.get_closest_marker("live") is None)
+    items.sort(key=lambda item: item.get_closest_marker("live") is None)  # they take longest
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Several processes (pytest -n): tests of one file stay together, and so do all that start a whole Airflow."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "live" if nodeid.startswith("tests/live/") else nodeid.split("::", 1)[0]
+
+    config.option.loadscopereorder = False  # as they are sorted
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
