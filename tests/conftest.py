@@ -58,11 +58,8 @@ AIRFLOW_HOME = _prepare_airflow()
 _DEEP = (
     "redshift",
     "integration/shell",
-    "model",
-    "mutation",
     "faults/test_other_servers.py",
     "faults/test_stopped_clients.py",
-    "faults/test_torture.py",
 )
 
 
