@@ -25,7 +25,7 @@ test: setup ## run the tests (ARGS="-k name -x" goes to pytest)
 	@$(VENV) -m pytest -n 2 $(ARGS)
 
 deep: setup ## the long proofs of the engine (a few minutes)
-	@$(VENV) -m pytest -m "deep and not live" $(ARGS)
+	@$(VENV) -m pytest -n 2 -m "deep and not live" $(ARGS)
 
 live: setup ## only the tests with real Airflow processes
 	@$(VENV) -m pytest -m live $(ARGS)
