@@ -98,21 +98,23 @@ def other_holds(survival: Survival, lock: str):
 # People, while a worker holds the lock
 
 
-def test_a_task_marked_as_failed_while_it_works_stops_and_the_next_gets_in(survival):
-    run = survival.start("body", lock="marked", seconds=120, who="marked")
-    holder = survival.holder("marked")
-    next_run = survival.start("body", lock="marked", who="next")
-    survival.waiter("marked")
+@pytest.mark.parametrize("state", ["failed", "success"])
+def test_a_task_that_is_marked_while_it_works_stops_and_the_next_gets_in(survival, state):
+    lock = f"marked-{state}"
+    run = survival.start("body", lock=lock, seconds=120, who=lock)
+    holder = survival.holder(lock)
+    next_run = survival.start("body", lock=lock, who=f"after-{lock}")
+    survival.waiter(lock)
 
-    survival.mark(run, "failed")
+    survival.mark(run, state)
 
     assert survival.ended(next_run) == "success"
-    assert survival.ended(run) == "failed"
-    (unwound,) = survival.noted("/marked/", "end")
-    (begun,) = survival.noted("/next/", "begin")
+    assert survival.ended(run) == state
+    (unwound,) = survival.noted(f"/{lock}/", "end")
+    (begun,) = survival.noted(f"/after-{lock}/", "begin")
     assert unwound <= begun
     (released,) = [
-        event for event in survival.locks.history("marked") if event.token == holder.token and event.event == "released"
+        event for event in survival.locks.history(lock) if event.token == holder.token and event.event == "released"
     ]
     assert released.at.timestamp() - unwound < 5, "it was given back, it did not expire"
 

@@ -187,6 +187,7 @@ def test_silent_database_holds_the_alert_up_for_moments_only(database, monkeypat
 def test_missing_lock_tables_or_connection_are_told_in_the_alert(database, monkeypatch):
     error = LeaseLost("lost", lock_name="dwh.sales")
     ti = SimpleNamespace(id="me")
+    monkeypatch.delenv("AIRFLOW_CONN_DWH_DEFAULT", raising=False)
     without_connection = lock_trace.lock_facts(None, ti, error)
     monkeypatch.setenv("AIRFLOW_CONN_DWH_DEFAULT", database)
     without_tables = lock_trace.lock_facts(None, ti, error)
