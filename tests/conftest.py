@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from airflow_lockprovider.demo.postgres import EmbeddedPostgres
+from tests.simulated_aws import aws, lake  # noqa: F401
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

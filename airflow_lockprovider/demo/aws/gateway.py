@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from airflow_lockprovider.demo.aws import replication_rules
 from airflow_lockprovider.demo.aws.errors import AwsError
+from airflow_lockprovider.demo.aws.faults import DISCONNECT, Faults, error_of
 from airflow_lockprovider.demo.aws.replication import Replication
 from airflow_lockprovider.demo.aws.request import AwsRequest, RequestCounts
 from airflow_lockprovider.demo.aws.settings import Settings
 
 CONTROL_PATH = "/_simulation"
 _OBJECT_WRITES = {"PutObject", "CopyObject", "CompleteMultipartUpload"}
-_STATUS_OF = {"AccessDenied": 403, "ExpiredToken": 403, "SlowDown": 503, "InternalError": 500}
 _OBJECT_READS = {"HeadObject", "GetObject"}
 
 StartResponse = Callable[..., Any]
@@ -45,6 +46,7 @@ class Gateway:
         settings: Callable[[], Settings],
         control: Control,
         counts: RequestCounts,
+        faults: Faults,
         replication: Replication,
         services: dict[str, JsonService],
     ) -> None:
@@ -52,6 +54,7 @@ class Gateway:
         self._settings = settings
         self._control = control
         self._counts = counts
+        self._faults = faults
         self._replication = replication
         self._services = services
 
@@ -63,10 +66,15 @@ class Gateway:
         request = AwsRequest.from_environ(environ)
         self._counts.add(request)
         settings = self._settings()
-        time.sleep(settings.latency)
+        hit = self._faults.hit(request)
+        time.sleep(settings.latency + sum(fault.latency for fault in hit))
+        codes = [fault.code for fault in hit if fault.code]
+        codes += filter(None, [(settings.request_errors or {}).get(f"{request.service}.{request.operation}")])
+        if DISCONNECT in codes:
+            return _hang_up(environ)
         try:
-            if code := (settings.request_errors or {}).get(f"{request.service}.{request.operation}"):
-                raise AwsError(code, f"{request.operation}: scripted by request_errors", _STATUS_OF.get(code, 400))
+            if codes:
+                raise error_of(codes[0], request.operation)
             if request.service == "s3":
                 if (xml := _answer_s3(request)) is not None:
                     return _send(start_response, 200, "application/xml", xml)
@@ -113,6 +121,12 @@ def _answer_s3(request: AwsRequest) -> bytes | None:
     if request.operation == "GetBucketReplication":
         return replication_rules.configuration_xml(request.bucket)
     return None
+
+
+def _hang_up(environ: dict[str, Any]) -> Iterable[bytes]:
+    # The answer that the server still writes goes nowhere; it takes the broken pipe for a client that left.
+    environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    raise ConnectionAbortedError("scripted by the simulation")
 
 
 def _send_json(start_response: StartResponse, status: int, answer: dict[str, Any]) -> Iterable[bytes]:

@@ -14,6 +14,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from airflow_lockprovider.demo.aws.crawler import Crawlers
+from airflow_lockprovider.demo.aws.faults import Fault, Faults
 from airflow_lockprovider.demo.aws.gateway import CONTROL_PATH, Gateway
 from airflow_lockprovider.demo.aws.redshift_data import RedshiftData
 from airflow_lockprovider.demo.aws.replication import Replication
@@ -39,6 +40,7 @@ class AwsSimulator:
         self._first_settings = Settings().changed(**settings)
         self._settings = self._first_settings
         self._counts = RequestCounts()
+        self._faults = Faults()
         self._replication = Replication(self._current)
         self._crawlers = Crawlers(self._current)
         self._redshift_data = RedshiftData(dict(warehouses or {}))
@@ -67,6 +69,7 @@ class AwsSimulator:
                 settings=self._current,
                 control=self,
                 counts=self._counts,
+                faults=self._faults,
                 replication=self._replication,
                 services={"glue": self._crawlers, "redshift-data": self._redshift_data},
             )
@@ -103,7 +106,7 @@ class AwsSimulator:
     @property
     def control_url(self) -> str:
         """GET: settings, request counts, replication journal. POST: a JSON object of settings, and/or
-        ``reset``."""
+        ``reset`` and ``faults`` (a list)."""
         return self.endpoint_url + CONTROL_PATH
 
     def client(self, service: str, region: str, **config: Any) -> Any:
@@ -122,6 +125,14 @@ class AwsSimulator:
         self._settings = self._settings.changed(**settings)
         self._replication.reconsider()
 
+    def fault(self, operation: str, code: str | None = None, **more: Any) -> None:
+        """Some requests of ``"s3.HeadObject"`` (or of ``"s3.*"``) go wrong, beside the faults there are already:
+        see ``Fault``. ``reset()`` and ``clear_faults()`` end it."""
+        self._faults.add(Fault(operation, code, **more))
+
+    def clear_faults(self) -> None:
+        self._faults.replace([])
+
     def reset(self, what: str = "all") -> None:
         """``requests``: count from zero again. ``all``: as if freshly started, with no bucket, crawler,
         statement or copy left."""
@@ -133,6 +144,7 @@ class AwsSimulator:
             self._redshift_data.stop()
             self._replication.forget()
             self._settings = self._first_settings
+            self.clear_faults()
             _empty_moto()
 
     def requests(self) -> dict[str, dict[str, int]]:
@@ -150,12 +162,16 @@ class AwsSimulator:
         }
 
     def apply(self, changes: dict[str, Any]) -> None:
-        """What a POST to the control path does: ``reset`` first, then the settings."""
-        settings = {name: value for name, value in changes.items() if name != "reset"}
+        """What a POST to the control path does: ``reset`` first, then the settings; ``faults`` is the list that holds
+        from now on."""
+        settings = {name: value for name, value in changes.items() if name not in ("reset", "faults")}
         self._settings.changed(**settings)  # refuse nonsense before anything is lost
+        faults = [Fault(**fault) for fault in changes.get("faults", [])]
         if what := changes.get("reset"):
             self.reset("all" if what is True else what)
         self.configure(**settings)
+        if "faults" in changes:
+            self._faults.replace(faults)
 
     def _current(self) -> Settings:
         return self._settings
