@@ -52,6 +52,10 @@ class Probe(ABC):
         """Look again."""
         return self._tolerantly(self._step)
 
+    def look(self) -> Verdict:
+        """Look once and change nothing in the world, for somebody who only wants to know."""
+        return self._tolerantly(self._look_once)
+
     def state(self) -> str:
         """All that another process needs to go on, as short text."""
         return json.dumps(
@@ -83,6 +87,10 @@ class Probe(ABC):
 
     @abstractmethod
     def _step(self) -> Verdict: ...
+
+    def _look_once(self) -> Verdict:
+        """As ``_begin``, where that changes nothing."""
+        return self._begin()
 
     @abstractmethod
     def _waiting(self, reason: str) -> Verdict:

@@ -24,7 +24,8 @@ class Verdict:
     ``expected`` and ``arrived`` count objects (both 0 where nothing is counted, as for a crawl);
     ``missing_sample`` names a few that are missing, the oldest first; ``oldest_pending`` is the age of the oldest
     of them in seconds, by the server's clock; ``requests`` counts API requests since the probe began;
-    ``stalled`` says that nothing has moved for longer than the probe was told to accept.
+    ``stalled`` says that nothing has moved for longer than the probe was told to accept; ``lag`` is, once ready,
+    how long the newest of the data took: seconds, by the server's clock; None where that has no meaning.
     """
 
     status: Status
@@ -35,6 +36,7 @@ class Verdict:
     reason: str = ""
     requests: int = 0
     stalled: bool = False
+    lag: float | None = None
 
     @property
     def pending(self) -> int:
