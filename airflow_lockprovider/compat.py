@@ -31,6 +31,7 @@ from airflow.sdk.module_loading import import_string  # type: ignore[attr-define
 from airflow.serialization.decoders import smart_decode_trigger_kwargs
 
 __all__ = [
+    "KNOWS_RUN_MODELS",
     "TRIGGER_FAIL_REPR",
     "AirflowException",
     "AirflowFailException",
@@ -53,6 +54,7 @@ __all__ = [
     "TaskDeferred",
     "TaskGroup",
     "XComArg",
+    "airflow_version",
     "conf",
     "import_string",
     "is_decorated_task",
@@ -61,3 +63,14 @@ __all__ = [
     "smart_decode_trigger_kwargs",
     "task_decorator_factory",
 ]
+
+
+def airflow_version() -> str:
+    """The version of the Airflow that is installed."""
+    from airflow import __version__
+
+    return str(__version__)
+
+
+KNOWS_RUN_MODELS = airflow_version().split(".")[:2] == ["3", "3"]
+"""Whether web/run_alone.py was made for the database models of this Airflow."""

@@ -34,7 +34,7 @@ class Attempt:
         self.owner_id = str(ti.id)
         self.owner = _label(ti)
         self._is_retry = (getattr(ti, "try_number", None) or 1) > 1
-        self.context = _describe(ti)
+        self.context = _describe(ti, wanted.expected_hold)
         self.hook = LeaseHook(wanted.lease_conn_id, quick=True)
         self.last_answer: Lease | LeaseSet | Busy | None = None
         self._log = log
@@ -284,8 +284,9 @@ def _label(ti: Any) -> str:
     return f"{'/'.join(parts)}{mapped}#{getattr(ti, 'try_number', None) or 1}"
 
 
-def _describe(ti: Any) -> dict[str, Any]:
+def _describe(ti: Any, expected_hold: float | None) -> dict[str, Any]:
     names = ("dag_id", "run_id", "task_id", "map_index", "try_number", "log_url")
     known = {name: getattr(ti, name, None) for name in names}
     known |= {"host": socket.gethostname(), "pid": os.getpid()}
-    return {name: value for name, value in known.items() if isinstance(value, str | int)}
+    known["expected_hold"] = expected_hold  # the watch tells people when it is held longer
+    return {name: value for name, value in known.items() if isinstance(value, str | int | float)}
