@@ -62,8 +62,11 @@ _WRONG = frozenset(
         "NotImplemented",
     }
 )
+# An IAM action is seldom called like the request that needs it.
 _IAM_ACTION = {
     "ListObjectsV2": "s3:ListBucket",
+    "ListObjectVersions": "s3:ListBucketVersions",
+    "GetObject": "s3:GetObject",
     # Without s3:ListBucket S3 answers 403 instead of 404 for an absent key.
     "HeadObject": "s3:GetObject and s3:ListBucket",
     "GetBucketReplication": "s3:GetReplicationConfiguration",
@@ -87,6 +90,11 @@ def iam_action_of(error: BaseException) -> str:
     """The IAM action the refused request needs."""
     operation = getattr(error, "operation_name", "") or "the request"
     return _IAM_ACTION.get(operation, operation)
+
+
+def place_of(error: BaseException) -> str:
+    """The bucket that the failed request was about, as a probe has noted it; ``""`` if there was none."""
+    return str(getattr(error, "place", ""))
 
 
 def is_client_error(error: BaseException) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from random import random
 
 from airflow_lockprovider.lease.errors import ConfigurationError
 
@@ -11,11 +13,16 @@ Interval = float | timedelta | tuple[float | timedelta, float | timedelta] | lis
 
 
 class Pace:
-    """Intervals in seconds: the shortest one while data arrives, half as long again each time it does not."""
+    """Intervals in seconds: the shortest one while data arrives, half as long again each time it does not.
 
-    def __init__(self, shortest: float, longest: float) -> None:
+    After an error: twice as long each time, less up to a half by chance, so that a thousand tasks that were
+    throttled together do not come back together. ``chance`` gives numbers from 0 up to 1.
+    """
+
+    def __init__(self, shortest: float, longest: float, *, chance: Callable[[], float] = random) -> None:
         self.shortest, self.longest = shortest, longest
         self.interval = shortest
+        self._chance = chance
 
     @classmethod
     def of(cls, interval: Interval) -> Pace:
@@ -28,8 +35,11 @@ class Pace:
             raise ConfigurationError(_RULE.format(interval))
         return cls(shortest, longest)
 
-    def next(self, *, progress: bool) -> float:
-        """Seconds until the next look."""
+    def next(self, *, progress: bool, error: bool = False) -> float:
+        """Seconds until the next look. ``error``: the look ended with an error of the network or of AWS."""
+        if error:
+            self.interval = min(self.interval * 2, self.longest)
+            return self.interval * (1 - self._chance() / 2)
         now = self.shortest if progress else self.interval
         self.interval = min(now * 1.5, self.longest)
         return now

@@ -6,6 +6,7 @@ import json
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from airflow_lockprovider.readiness.client_error import (
@@ -14,6 +15,7 @@ from airflow_lockprovider.readiness.client_error import (
     in_short,
     is_client_error,
     kind_of,
+    place_of,
 )
 from airflow_lockprovider.readiness.verdict import Status, Verdict
 
@@ -40,6 +42,7 @@ class Probe(ABC):
         self.max_transient_errors = max_transient_errors
         self.must_begin = True
         self.errors_in_a_row = 0
+        self.errors = 0
         self.requests = 0
         self._denials = 0
         self._counting = threading.Lock()
@@ -62,7 +65,8 @@ class Probe(ABC):
             {
                 "must_begin": self.must_begin,
                 "requests": self.requests,
-                "errors": self.errors_in_a_row,
+                "errors_in_a_row": self.errors_in_a_row,
+                "errors": self.errors,
                 "denials": self._denials,
                 **self._memory(),
             }
@@ -72,7 +76,8 @@ class Probe(ABC):
         """Go on where ``state()`` was taken; ``begin()`` is not done again if it was done before."""
         memory = json.loads(state)
         self.must_begin, self.requests = memory["must_begin"], memory["requests"]
-        self.errors_in_a_row, self._denials = memory["errors"], memory["denials"]
+        self.errors_in_a_row, self.errors = memory["errors_in_a_row"], memory["errors"]
+        self._denials = memory["denials"]
         self._remember(memory)
 
     @abstractmethod
@@ -102,7 +107,12 @@ class Probe(ABC):
     def _request(self, client: str, operation: str, **arguments: Any) -> Any:
         with self._counting:
             self.requests += 1
-        return getattr(self.clients[client], operation)(**arguments)
+        try:
+            return getattr(self.clients[client], operation)(**arguments)
+        except Exception as error:
+            if bucket := arguments.get("Bucket"):
+                error.__dict__["place"] = f"s3://{bucket}"  # of two buckets, say which one
+            raise
 
     def _tolerantly(self, look: Any) -> Verdict:
         try:
@@ -110,28 +120,29 @@ class Probe(ABC):
         except Exception as error:
             if not is_client_error(error):
                 raise
-            return self._judge(error)
-        self.errors_in_a_row = self._denials = 0
-        return verdict
+            verdict = self._judge(error)
+        else:
+            self.errors_in_a_row = self._denials = 0
+        return replace(verdict, requests=self.requests, errors=self.errors)
 
     def _judge(self, error: Exception) -> Verdict:
         self.errors_in_a_row += 1
-        kind, text = kind_of(error), in_short(error)
+        self.errors += 1
+        kind, text, place = kind_of(error), in_short(error), place_of(error) or self._described()
         if kind is ErrorKind.WRONG:
-            return self._verdict(Status.MISCONFIGURED, f"{text}; check {self._described()}")
+            return self._verdict(Status.MISCONFIGURED, f"{text}; check {place}")
         if kind is ErrorKind.DENIED:
             self._denials += 1
             if self._denials >= DENIALS_BELIEVED:
                 return self._verdict(
                     Status.MISCONFIGURED,
-                    f"refused {self._denials} times in a row ({text}): "
-                    f"allow {iam_action_of(error)} for {self._described()}",
+                    f"refused {self._denials} times in a row ({text}): allow {iam_action_of(error)} for {place}",
                 )
         else:
             self._denials = 0
         if self.errors_in_a_row >= self.max_transient_errors:
             return self._verdict(
-                Status.FAILED, f"{self.errors_in_a_row} errors in a row, the last one {text} ({self._described()})"
+                Status.FAILED, f"{self.errors_in_a_row} errors in a row, the last one {text} ({place})"
             )
         return self._waiting(f"error {self.errors_in_a_row} of {self.max_transient_errors} tolerated: {text}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -25,7 +25,10 @@ class Verdict:
     ``missing_sample`` names a few that are missing, the oldest first; ``oldest_pending`` is the age of the oldest
     of them in seconds, by the server's clock; ``requests`` counts API requests since the probe began;
     ``stalled`` says that nothing has moved for longer than the probe was told to accept; ``lag`` is, once ready,
-    how long the newest of the data took: seconds, by the server's clock; None where that has no meaning.
+    how long the newest of the data took: seconds, by the server's clock; None where that has no meaning;
+    ``newly_stalled`` is true once per standstill, for somebody who warns; ``notes`` are warnings that hold for the
+    whole wait; ``errors`` counts the errors of the network or of AWS that were waited out; ``facts`` has more to
+    hand on, in JSON's own types (bytes, the manifest).
     """
 
     status: Status
@@ -37,6 +40,10 @@ class Verdict:
     requests: int = 0
     stalled: bool = False
     lag: float | None = None
+    newly_stalled: bool = False
+    notes: tuple[str, ...] = ()
+    errors: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def pending(self) -> int:
@@ -56,12 +63,17 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict in JSON's own types, for XCom and trigger events."""
-        return asdict(self) | {"status": self.status.value, "missing_sample": list(self.missing_sample)}
+        return asdict(self) | {
+            "status": self.status.value,
+            "missing_sample": list(self.missing_sample),
+            "notes": list(self.notes),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Verdict:
         """The inverse of `as_dict`."""
-        return cls(**{**data, "status": Status(data["status"]), "missing_sample": tuple(data["missing_sample"])})
+        sequences = {name: tuple(data[name]) for name in ("missing_sample", "notes") if name in data}
+        return cls(**{**data, "status": Status(data["status"]), **sequences})
 
 
 def in_words(seconds: float) -> str:

@@ -26,3 +26,15 @@ def test_one_number_is_a_constant_interval(interval: Any) -> None:
 def test_anything_else_is_refused(interval: Any) -> None:
     with pytest.raises(ConfigurationError, match="poke_interval"):
         Pace.of(interval)
+
+
+def test_errors_back_off_with_jitter_and_do_not_forget_it_at_once() -> None:
+    chances = iter([0.0, 0.0, 1.0, 0.5])
+    pace = Pace(5, 60, chance=lambda: next(chances))
+    assert [pace.next(progress=False, error=True) for _ in range(4)] == [10, 20, 20, 45]
+    assert pace.next(progress=False) == 60
+    assert pace.next(progress=True) == 5
+
+
+def test_jitter_is_on_unless_told_otherwise() -> None:
+    assert len({Pace(5, 60).next(progress=False, error=True) for _ in range(50)}) > 10

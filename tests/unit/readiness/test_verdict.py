@@ -10,7 +10,14 @@ from airflow_lockprovider.readiness.errors import DataWillNotArrive, ReadinessMi
 from airflow_lockprovider.readiness.verdict import Status, Verdict, in_words
 
 WAITING = Verdict(
-    Status.WAIT, expected=10_000, arrived=9_873, missing_sample=("out/a",), oldest_pending=240, requests=7
+    Status.WAIT,
+    expected=10_000,
+    arrived=9_873,
+    missing_sample=("out/a",),
+    oldest_pending=240,
+    requests=7,
+    notes=("old table format",),
+    facts={"bytes": 5},
 )
 
 
@@ -25,6 +32,10 @@ def test_a_verdict_without_counts_is_its_reason() -> None:
 
 def test_a_verdict_survives_the_way_through_json() -> None:
     assert Verdict.from_dict(json.loads(json.dumps(WAITING.as_dict()))) == WAITING
+
+
+def test_a_verdict_of_an_older_release_can_still_be_read() -> None:
+    assert Verdict.from_dict({"status": "READY", "missing_sample": []}) == Verdict(Status.READY)
 
 
 @pytest.mark.parametrize(
