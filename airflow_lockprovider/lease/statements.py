@@ -16,10 +16,11 @@ _CODE = (
     "functions_standby.sql",
     "guard.sql",
     "functions_once.sql",
+    "functions_alerts.sql",
     "views.sql",
     "roles.sql",
 )
-_CALLS = ("calls.sql", "calls_standby.sql")
+_CALLS = ("calls.sql", "calls_standby.sql", "calls_alerts.sql")
 
 
 class Statements:
@@ -30,7 +31,7 @@ class Statements:
         self.schema = check_schema(schema)
         self._calls: dict[str, str] = {}
         for script in _CALLS:
-            if (self._folder / script).is_file():  # a dialect may have no standby
+            if (self._folder / script).is_file():  # a dialect may lack one
                 _, *parts = _NAME.split(self.script(script))
                 self._calls |= {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
