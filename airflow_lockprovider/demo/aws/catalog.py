@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_lockprovider.demo.aws import s3_store
 from airflow_lockprovider.demo.aws.s3_store import S3Path
+from airflow_lockprovider.demo.aws.settings import matches
 
 _PARTITION_FOLDERS = re.compile(r"([^/=]+)=([^/]+)/")
 _PARQUET, _CSV = "parquet", "csv"
@@ -117,13 +118,17 @@ class CatalogChanges:
     partitions_created: int = 0
 
 
-def look_at(url: str, table_prefix: str = "") -> FoundTable | None:
-    """What lies under this path now; None when nothing does."""
+def look_at(url: str, table_prefix: str = "", skip: str | None = None) -> FoundTable | None:
+    """What lies under this path now, without the folders that match ``skip``; None when nothing does."""
     path = S3Path.parse(url)
     if s3_store.find_bucket(path.bucket) is None:
         raise CannotCrawl(f"the S3 location {url} is not accessible: there is no bucket {path.bucket!r}")
     folder = S3Path(path.bucket, path.key.rstrip("/") + "/" if path.key else "")
-    data = [found for found in folder.objects() if found.size and not _is_hidden(found.name)]
+    data = [
+        found
+        for found in folder.objects()
+        if found.size and not _is_hidden(found.name) and not matches(skip, _folder_of(path.bucket, found.name))
+    ]
     if not data:
         return None
     table = FoundTable(_table_name(folder, table_prefix), str(folder), *_schema(data[-1]))
@@ -133,7 +138,7 @@ def look_at(url: str, table_prefix: str = "") -> FoundTable | None:
         table.bytes += found.size
         if folders:
             table.partition_keys = table.partition_keys or [key.lower() for key, _ in folders]
-            location = str(S3Path(path.bucket, found.name.rpartition("/")[0] + "/"))
+            location = _folder_of(path.bucket, found.name)
             values = tuple(value for _, value in folders)
             partition = table.partitions.setdefault(values, FoundPartition(location))
             partition.objects += 1
@@ -164,6 +169,10 @@ def write(glue: Any, database: str, crawler: str, tables: list[FoundTable]) -> C
                 glue.create_partition(database, found.name, partition)
                 changes.partitions_created += 1
     return changes
+
+
+def _folder_of(bucket: str, key: str) -> str:
+    return str(S3Path(bucket, key.rpartition("/")[0] + "/"))
 
 
 def _is_hidden(key: str) -> bool:

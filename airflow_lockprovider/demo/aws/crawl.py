@@ -112,7 +112,7 @@ class Crawl:
         if matches(self._settings.crawl_fail, self._crawler.name):
             raise catalog.CannotCrawl("scripted by the setting crawl_fail")
         paths = [target["Path"] for target in self._crawler.targets.get("S3Targets", [])]
-        found = (catalog.look_at(path, self._crawler.table_prefix or "") for path in paths)
+        found = (catalog.look_at(path, self._crawler.table_prefix or "", self._settings.crawl_skip) for path in paths)
         return [table for table in found if table is not None]
 
     def _write(self, found: list[FoundTable]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from airflow_lockprovider.demo.aws import replication_rules
@@ -48,7 +48,7 @@ class Gateway:
         counts: RequestCounts,
         faults: Faults,
         replication: Replication,
-        services: dict[str, JsonService],
+        services: dict[str, Sequence[JsonService]],
     ) -> None:
         self._moto = moto
         self._settings = settings
@@ -75,11 +75,11 @@ class Gateway:
         try:
             if codes:
                 raise error_of(codes[0], request.operation)
-            if request.service == "s3":
-                if (xml := _answer_s3(request)) is not None:
-                    return _send(start_response, 200, "application/xml", xml)
-            elif (service := self._services.get(request.service)) and ((answer := service.answer(request)) is not None):
-                return _send_json(start_response, 200, answer)
+            if request.service == "s3" and (xml := _answer_s3(request)) is not None:
+                return _send(start_response, 200, "application/xml", xml)
+            for service in self._services.get(request.service, ()):
+                if (answer := service.answer(request)) is not None:
+                    return _send_json(start_response, 200, answer)
         except AwsError as error:
             if request.service == "s3":
                 # The answer to a HEAD has no body, so its client sees the status alone, as on AWS.

@@ -6,10 +6,13 @@ import re
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+_TEXTS = {"job_error"}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Durations are seconds. Patterns are regular expressions, searched for; None switches one off."""
+    """Durations are seconds. Patterns are regular expressions, searched for; None switches one off. A crawl or job
+    run keeps the settings that held when it started."""
 
     replication_delay: float = 0.2
     """From the end of the write to the arrival of its copy."""
@@ -26,6 +29,19 @@ class Settings:
     crawl_stopping: float = 0.1
     crawl_fail: str | None = None
     """Crawlers whose name matches end as FAILED and write nothing."""
+    crawl_skip: str | None = None
+    """Folders whose ``s3://bucket/key/`` matches are left out by every crawl, which succeeds all the same (as one
+    does that finds another schema there)."""
+    job_start_lag: float = 0.0
+    """How long a Glue job run is STARTING."""
+    job_duration: float = 0.3
+    """How long it is RUNNING."""
+    job_outcomes: dict[str, str] | None = None
+    """``{"^load": "EXPIRED"}``: in which state the runs of jobs with such a name end; else SUCCEEDED."""
+    job_error: str | None = None
+    """The ErrorMessage of the runs that do not succeed; None: what AWS says for the state."""
+    partitions_per_answer: float | None = None
+    """BatchGetPartition answers so many keys and gives the others back as UnprocessedKeys. None: all."""
     latency: float = 0.0
     """Added to every AWS request."""
     request_errors: dict[str, str] | None = None
@@ -34,13 +50,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if isinstance(value, str):
+            if isinstance(value, str) and name not in _TEXTS:
                 try:
                     re.compile(value)
                 except re.error as error:
                     raise ValueError(f"{name}={value!r} is not a regular expression: {error}") from error
             elif isinstance(value, bool) or (isinstance(value, int | float) and value < 0):
-                raise ValueError(f"{name}={value!r} must be a number of seconds, 0 or more")
+                raise ValueError(f"{name}={value!r} must be a number, 0 or more")
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -16,6 +16,8 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from airflow_lockprovider.demo.aws.crawler import Crawlers
 from airflow_lockprovider.demo.aws.faults import Fault, Faults
 from airflow_lockprovider.demo.aws.gateway import CONTROL_PATH, Gateway
+from airflow_lockprovider.demo.aws.job_runs import JobRuns
+from airflow_lockprovider.demo.aws.partitions import Partitions
 from airflow_lockprovider.demo.aws.redshift_data import RedshiftData
 from airflow_lockprovider.demo.aws.replication import Replication
 from airflow_lockprovider.demo.aws.request import RequestCounts
@@ -43,6 +45,7 @@ class AwsSimulator:
         self._faults = Faults()
         self._replication = Replication(self._current)
         self._crawlers = Crawlers(self._current)
+        self._job_runs = JobRuns(self._current)
         self._redshift_data = RedshiftData(dict(warehouses or {}))
         self._server: BaseWSGIServer | None = None
         self._thread: Thread | None = None
@@ -71,7 +74,10 @@ class AwsSimulator:
                 counts=self._counts,
                 faults=self._faults,
                 replication=self._replication,
-                services={"glue": self._crawlers, "redshift-data": self._redshift_data},
+                services={
+                    "glue": (self._crawlers, self._job_runs, Partitions(self._current)),
+                    "redshift-data": (self._redshift_data,),
+                },
             )
             self._server = make_server(
                 _HOST, self._port, application, threaded=True, request_handler=_QuietRequestHandler
@@ -130,6 +136,11 @@ class AwsSimulator:
         see ``Fault``. ``reset()`` and ``clear_faults()`` end it."""
         self._faults.add(Fault(operation, code, **more))
 
+    def set_job_run(self, job: str, state: str, *, error: str | None = None, run_id: str | None = None) -> None:
+        """A run of that Glue job (None: the newest) is in this state from now on; any text is taken, as AWS may
+        invent new ones."""
+        self._job_runs.become(job, state, error, run_id)
+
     def clear_faults(self) -> None:
         self._faults.replace([])
 
@@ -143,6 +154,7 @@ class AwsSimulator:
             self._crawlers.stop()
             self._redshift_data.stop()
             self._replication.forget()
+            self._job_runs.forget()
             self._settings = self._first_settings
             self.clear_faults()
             _empty_moto()

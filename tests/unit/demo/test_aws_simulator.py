@@ -90,7 +90,7 @@ def test_another_process_can_script_and_read_the_simulation(aws: AwsSimulator, s
     [
         ({"replication_dely": 1}, "unknown setting replication_dely"),
         ({"replication_fail": "("}, "is not a regular expression"),
-        ({"latency": -1}, "latency=-1 must be a number of seconds"),
+        ({"latency": -1}, "latency=-1 must be a number, 0 or more"),
         ({"reset": "some"}, "say 'requests' or 'all'"),
     ],
 )
