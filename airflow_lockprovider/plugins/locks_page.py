@@ -59,6 +59,13 @@ class LocksPage(AirflowPlugin):
                 }
                 for destination, query in _TABS.items()
             ),
+            {
+                "name": "Run only this",
+                "href": _address("run-alone?dag_id={DAG_ID}&task_id={TASK_ID}"),
+                "destination": "task",
+                "url_route": "run-alone",
+                **_icons(),
+            },
         ]
 
 

@@ -12,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from airflow_lockprovider.web import pages
+from airflow_lockprovider.web import pages, run_alone_routes
 from airflow_lockprovider.web.security import HEADERS, viewing
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ def build_app() -> FastAPI:
     app.add_exception_handler(HTTPException, _refusal)
     app.add_exception_handler(Exception, _mistake)
     app.include_router(pages.router)
+    app.include_router(run_alone_routes.router)
 
     @app.get("/openapi.json", dependencies=[Depends(viewing)], include_in_schema=False)
     def openapi(request: Request) -> dict[str, Any]:

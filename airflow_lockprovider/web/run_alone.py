@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_lockprovider.compat import KNOWS_RUN_MODELS, AirflowException, airflow_version
@@ -59,13 +59,47 @@ def run_alone(
     ``map_index``: of a mapped task only this one. ``conf``: as in the trigger form. ``logical_date`` may stay None, as
     in a run that was triggered without one.
     """
+    now = now or datetime.now(UTC)
+    model, dag = _found(dag_id, task_id, session)
+    plan = plan_for(dag, task_id)
+    run = _create(dag, session, plan, user_name, conf, logical_date, now)
+    run.note = (_note(plan, map_index, user_name), user_id)
+    session.flush()
+    marked = _mark(dag, run, plan, map_index, session, now)
+    hints = []
+    if model.is_paused:
+        hints.append(f"DAG {dag_id!r} is paused: the run waits until somebody unpauses it")
+    if dag.get_task(task_id).downstream_task_ids - plan.helpers:
+        hints.append("tasks come after this one: the run ends green even if the task fails, so look at the task")
+    return Alone(dag_id, run.run_id, task_id, tuple(sorted(plan.helpers)), marked, tuple(hints))
+
+
+def outlook(dag_id: str, task_id: str, *, session: Session) -> dict[str, Any]:
+    """What `run_alone` would do, for people: nothing is changed. Raises NotRunAlone where it would."""
+    model, dag = _found(dag_id, task_id, session)
+    plan, task = plan_for(dag, task_id), dag.get_task(task_id)
+    for working in plan.working:
+        _refuse_unknown_map(dag.get_task(working), "", session)
+    return {
+        "dag_id": dag_id,
+        "task_id": task_id,
+        "with_tasks": sorted(plan.helpers),
+        "mapped": bool(task.is_mapped or task.get_closest_mapped_task_group()),
+        "paused": bool(model.is_paused),
+        "not_last": bool(task.downstream_task_ids - plan.helpers),
+        "others": len(plan.others),
+        "params": dag.params.dump(),
+    }
+
+
+def _found(dag_id: str, task_id: str, session: Session) -> tuple[Any, Any]:
+    """The DAG as the database knows it, and as the scheduler runs it."""
     if not KNOWS_RUN_MODELS:
         raise NotRunAlone(
             f"this package does not know how Airflow {airflow_version()} keeps its runs: clear the task in an earlier "
             "run, or use airflow dags test --mark-success-pattern",
             501,
         )
-    from airflow._shared.timezones import timezone
     from airflow.models.dag import DagModel
     from airflow.models.dagbag import DBDagBag
 
@@ -79,17 +113,7 @@ def run_alone(
         raise NotRunAlone(f"the file of DAG {dag_id!r} has import errors: repair it first")
     if model.allowed_run_types is not None and "manual" not in map(str, model.allowed_run_types):
         raise NotRunAlone(f"DAG {dag_id!r} allows no manual runs")
-    plan = plan_for(dag, task_id)
-    run = _create(dag, session, plan, user_name, conf, logical_date, now or timezone.utcnow())
-    run.note = (_note(plan, map_index, user_name), user_id)
-    session.flush()
-    marked = _mark(dag, run, plan, map_index, session, now or timezone.utcnow())
-    hints = []
-    if model.is_paused:
-        hints.append(f"DAG {dag_id!r} is paused: the run waits until somebody unpauses it")
-    if dag.get_task(task_id).downstream_task_ids - plan.helpers:
-        hints.append("tasks come after this one: the run ends green even if the task fails, so look at the task")
-    return Alone(dag_id, run.run_id, task_id, tuple(sorted(plan.helpers)), marked, tuple(hints))
+    return model, dag
 
 
 def _create(
@@ -104,6 +128,7 @@ def _create(
     from airflow.exceptions import ParamValidationError
     from airflow.utils.state import DagRunState
     from airflow.utils.types import DagRunTriggeredByType, DagRunType
+    from sqlalchemy.exc import IntegrityError
 
     interval = dag.timetable.infer_manual_data_interval(run_after=logical_date) if logical_date else None
     run_id = dag.timetable.generate_run_id(run_type=DagRunType.MANUAL, run_after=now, data_interval=interval)
@@ -122,6 +147,8 @@ def _create(
             state=DagRunState.QUEUED,
             session=session,
         )
+    except IntegrityError as error:
+        raise NotRunAlone(f"DAG {dag.dag_id!r} has a run of that moment already: try again") from error
     except (ParamValidationError, ValueError, AirflowException) as error:
         raise NotRunAlone(f"DAG {dag.dag_id!r} cannot be run: {' '.join(str(error).split())}", 400) from error
     return run
