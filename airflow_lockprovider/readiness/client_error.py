@@ -73,6 +73,13 @@ _IAM_ACTION = {
     "GetBucketVersioning": "s3:GetBucketVersioning",
     "GetCrawler": "glue:GetCrawler",
     "StartCrawler": "glue:StartCrawler",
+    "GetTable": "glue:GetTable",
+    "BatchGetPartition": "glue:BatchGetPartition",
+    "GetJobRun": "glue:GetJobRun",
+    "HeadBucket": "s3:ListBucket",
+    "ExecuteStatement": "redshift-data:ExecuteStatement",
+    "DescribeStatement": "redshift-data:DescribeStatement",
+    "GetStatementResult": "redshift-data:GetStatementResult",
 }
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal
-from urllib.parse import quote
 
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.readiness.client_error import code_of
+from airflow_lockprovider.readiness.cloudwatch import log_link
+from airflow_lockprovider.readiness.moment import moment_of, text_of
+from airflow_lockprovider.readiness.partition import PartitionProbe
 from airflow_lockprovider.readiness.probe import Probe
 from airflow_lockprovider.readiness.server_time import server_time
 from airflow_lockprovider.readiness.verdict import Status, Verdict, in_words
@@ -16,6 +19,10 @@ from airflow_lockprovider.readiness.verdict import Status, Verdict, in_words
 _ALREADY_RUNNING = {"CrawlerRunningException", "CrawlerStoppingException"}
 _DATE_PRECISION = timedelta(seconds=1)
 """The Date header has whole seconds; a crawl's StartTime is finer."""
+_SKIPPED = (
+    ". Crawlers skip folders whose schema, format or partition keys differ from the table's, and incremental ones do "
+    "not look at known folders again"
+)
 
 
 class CrawlProbe(Probe):
@@ -27,10 +34,12 @@ class CrawlProbe(Probe):
     ``on_running``: what to do when a crawl is running that began before ours and may have missed files: "rerun"
     (wait for its end, then start ours), "attach" (take it for ours) or "fail".
     ``start_timeout``: seconds within which the started crawl has to become visible.
+    ``expected``: settings of a `PartitionProbe` without ``database`` (the crawler's own); what is missing after the
+    crawl has SUCCEEDED will not come by itself, so it fails.
     """
 
     kind: ClassVar[str] = "glue_crawl"
-    client_services: ClassVar[Mapping[str, str]] = {"glue": "glue"}
+    client_services: ClassVar[Mapping[str, str]] = {"glue": "glue", "s3": "s3"}
 
     def __init__(
         self,
@@ -41,9 +50,11 @@ class CrawlProbe(Probe):
         after: str | None = None,
         on_running: Literal["rerun", "attach", "fail"] = "rerun",
         start_timeout: float = 120,
+        expected: Mapping[str, Any] | None = None,
         max_transient_errors: int = 10,
     ) -> None:
         super().__init__(clients, max_transient_errors=max_transient_errors)
+        self.expected = dict(expected) if expected else None
         self.crawler_name = crawler_name
         self.start = start
         self.after = _moment(after) if after else None
@@ -55,6 +66,7 @@ class CrawlProbe(Probe):
         self._asked_at: datetime | None = None  # when ours was started, by the server's clock
         self._since: datetime | None = None  # a crawl that began earlier is not ours; None: attached
         self._baseline: datetime | None = None  # the start of the last crawl before ours
+        self._looked_twice = False  # for partitions that are missing after the crawl
 
     def _begin(self) -> Verdict:
         answer = self._get_crawler()
@@ -122,12 +134,36 @@ class CrawlProbe(Probe):
             return self._waiting(f"the crawl of {self.crawler_name} is not visible yet ({in_words(waited)})")
         last = crawler["LastCrawl"]
         if last["Status"] == "SUCCEEDED":
-            return self._verdict(Status.READY, f"crawl of {self.crawler_name} from {last['StartTime']} SUCCEEDED")
+            return self._succeeded(crawler, f"crawl of {self.crawler_name} from {last['StartTime']} SUCCEEDED")
         message = last.get("ErrorMessage") or "no error message"
         return self._verdict(
             Status.FAILED,
             f"crawl of {self.crawler_name} from {last['StartTime']} {last['Status']}: {message}{self._log_of(last)}",
         )
+
+    def _succeeded(self, crawler: Mapping[str, Any], said: str) -> Verdict:
+        if self.expected is None:
+            return self._verdict(Status.READY, said)
+        settings = {"database": crawler.get("DatabaseName"), **self.expected, "missing_table": "wait"}
+        partitions = PartitionProbe(self.clients, **settings)
+        found = partitions.look_strictly()
+        self.requests += partitions.requests
+        found = replace(found, requests=self.requests, reason=f"{said}; {found.reason}")
+        if found.status is not Status.WAIT or partitions.catalog.unanswered:
+            return found
+        if not self._looked_twice:
+            self._looked_twice = True
+            return found
+        return replace(found, status=Status.FAILED, reason=f"{found.reason}{_SKIPPED}")
+
+    def _look_once(self) -> Verdict:
+        """About the last crawl, without starting one."""
+        answer = self._get_crawler()
+        self._since, self.must_begin, self._looked_twice = self.after, False, True
+        if self.after is None and _started(answer["Crawler"]) is None and answer["Crawler"]["State"] == "READY":
+            return self._waiting(f"{self.crawler_name} has never run")
+        found = self._look_at(answer)
+        return replace(found, reason=f"{found.reason} (only looked, nothing was started)")
 
     def _is_ours(self, crawler: Mapping[str, Any]) -> bool:
         started = _started(crawler)
@@ -150,18 +186,7 @@ class CrawlProbe(Probe):
         return getattr(getattr(self.clients.get("glue"), "meta", None), "region_name", None) or ""
 
     def _log_of(self, last: Mapping[str, Any]) -> str:
-        group, stream, region = last.get("LogGroup"), last.get("LogStream"), self._region()
-        if not group or not stream:
-            return ""
-        path = "/".join(
-            # The console escapes its paths twice, and writes "$" for the second "%".
-            quote(quote(part, safe=""), safe="").replace("%", "$")
-            for part in ("log-group", group, "log-events", stream)
-        )
-        return (
-            f" (log {group}/{stream}: https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}"
-            f"#logsV2:log-groups/{path})"
-        )
+        return log_link(last.get("LogGroup"), last.get("LogStream"), self._region())
 
     def _memory(self) -> dict[str, Any]:
         return {
@@ -169,12 +194,14 @@ class CrawlProbe(Probe):
             "asked_at": _text(self._asked_at),
             "since": _text(self._since),
             "baseline": _text(self._baseline),
+            "looked_twice": self._looked_twice,
         }
 
     def _remember(self, memory: Mapping[str, Any]) -> None:
         self._queued = memory["queued"]
         self._asked_at, self._since = _moment(memory["asked_at"]), _moment(memory["since"])
         self._baseline = _moment(memory["baseline"])
+        self._looked_twice = memory["looked_twice"]
 
 
 def _started(crawler: Mapping[str, Any]) -> datetime | None:
@@ -184,16 +211,8 @@ def _started(crawler: Mapping[str, Any]) -> datetime | None:
 
 
 def _moment(text: str | None) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(f"{text!r} is not an ISO 8601 date and time") from None
-    if moment.tzinfo is None:
-        raise ConfigurationError(f"{text!r} needs a time zone, as in 2026-01-31T06:00:00+00:00")
-    return moment
+    return moment_of(text) if text else None
 
 
 def _text(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
+    return text_of(moment) if moment else None

@@ -8,10 +8,15 @@ from typing import Any
 
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.readiness.crawl import CrawlProbe
+from airflow_lockprovider.readiness.external_data import ExternalDataProbe
+from airflow_lockprovider.readiness.job_run import JobRunProbe
+from airflow_lockprovider.readiness.partition import PartitionProbe
 from airflow_lockprovider.readiness.probe import Probe
 from airflow_lockprovider.readiness.replication import ReplicationProbe
 
-PROBES: Mapping[str, type[Probe]] = {probe.kind: probe for probe in (ReplicationProbe, CrawlProbe)}
+PROBES: Mapping[str, type[Probe]] = {
+    probe.kind: probe for probe in (ReplicationProbe, CrawlProbe, PartitionProbe, JobRunProbe, ExternalDataProbe)
+}
 
 
 @dataclass(frozen=True, slots=True)
