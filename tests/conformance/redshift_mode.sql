@@ -2,6 +2,8 @@
 create or replace function public.getdate() returns timestamp language sql stable as $$
     select date_trunc('second', statement_timestamp() at time zone 'UTC')
 $$;
+create or replace function public.json_extract_path_text(json_string varchar, path_elem varchar, null_if_invalid boolean)
+returns varchar language sql immutable as $$ select json_string::jsonb ->> path_elem $$;
 create or replace view public.svv_transactions as
 select k.pid, k.relation, k.mode as lock_mode, case when k.granted then 't' else 'f' end as granted
 from pg_catalog.pg_locks k

@@ -1,5 +1,5 @@
 -- Functions and views hold no data: every upgrade makes them anew, in one transaction.
-drop view if exists :"schema".locks, :"schema".lock_queue, :"schema".lock_stats, :"schema".lock_owners;
+drop view if exists :"schema".locks, :"schema".lock_queue, :"schema".lock_stats, :"schema".lock_owners, :"schema".lock_events;
 drop trigger if exists guard_not_alone on :"schema".lease_event;
 do $$
 declare

@@ -22,8 +22,8 @@ begin
         end if;
         execute format('grant usage on schema %I to %I', :'schema', role);
         if kind in ('reader', 'worker', 'admin') then
-            execute format('grant select on %I.locks, %I.lock_queue, %I.lock_stats, %I.lock_owners, %I.lease_event, %I.schema_version, %I.done, %I.alert to %I',
-                :'schema', :'schema', :'schema', :'schema', :'schema', :'schema', :'schema', :'schema', role);
+            execute format('grant select on %I.locks, %I.lock_queue, %I.lock_stats, %I.lock_owners, %I.lock_events, %I.lease_event, %I.schema_version, %I.done, %I.alert to %I',
+                :'schema', :'schema', :'schema', :'schema', :'schema', :'schema', :'schema', :'schema', :'schema', role);
         end if;
         if kind in ('writer', 'worker', 'admin') then
             execute format('grant execute on function %I.guard(text, bigint), %I.still_held(text, bigint) to %I', :'schema', :'schema', role);

@@ -43,7 +43,7 @@ delete from :"schema".redshift_version where version = %(version)s
 insert into :"schema".redshift_version (version, digest, applied_at) values (%(version)s, %(digest)s, getdate())
 
 -- name: drop_views
-drop view if exists :"schema".locks, :"schema".lock_queue, :"schema".lock_stats, :"schema".lock_owners
+drop view if exists :"schema".locks, :"schema".lock_queue, :"schema".lock_stats, :"schema".lock_owners, :"schema".lock_events
 
 -- name: installed
 select version, digest from :"schema".redshift_version order by version desc limit 1
