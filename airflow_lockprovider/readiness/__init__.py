@@ -6,3 +6,7 @@ process. Sensors and the trigger do nothing but call these.
 """
 
 from __future__ import annotations
+
+from airflow_lockprovider.readiness.manifest_writing import write_manifest
+
+__all__ = ["write_manifest"]
