@@ -23,6 +23,7 @@ from airflow_lockprovider.lease.lock import Lock
 from airflow_lockprovider.lease.looking import LookingVerbs
 from airflow_lockprovider.lease.model import Busy, Lease, Ticket, TicketView
 from airflow_lockprovider.lease.once import OnceVerbs
+from airflow_lockprovider.lease.overview import OverviewVerbs
 from airflow_lockprovider.lease.request import Locks, Request
 from airflow_lockprovider.lease.standby import StandbyVerbs
 from airflow_lockprovider.lease.steering import SteeringVerbs
@@ -50,7 +51,7 @@ class Asking(TypedDict, total=False):
     """Kept with the lease, as JSON."""
 
 
-class LeaseEngine(KeepingVerbs, SteeringVerbs, LookingVerbs, StandbyVerbs, OnceVerbs):
+class LeaseEngine(KeepingVerbs, SteeringVerbs, LookingVerbs, StandbyVerbs, OnceVerbs, OverviewVerbs):
     """Grants, keeps and gives back leases.
 
     Every verb is synchronous, one call to the database, in autocommit. A lock is named by text or by a `Lock`, whose

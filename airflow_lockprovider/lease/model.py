@@ -140,6 +140,7 @@ class Waiter:
     """False: nobody has looked after this request for `skip_after` seconds, it is passed over."""
     blocked_by: tuple[Blocker, ...] = ()
     """What keeps it from being granted on this lock now. A request for several locks waits for all of them."""
+    context: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

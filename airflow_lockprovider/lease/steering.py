@@ -26,9 +26,9 @@ class SteeringVerbs(Calls):
         """Grant nothing on this lock until `resume`; who holds it goes on. False: no such lock."""
         return bool(self._one("pause", lock_name=name, actor=by, reason=reason))
 
-    def resume(self, name: str, by: str) -> bool:
+    def resume(self, name: str, by: str, reason: str | None = None) -> bool:
         """End a pause. False: it was not paused."""
-        return bool(self._one("resume", lock_name=name, actor=by))
+        return bool(self._one("resume", lock_name=name, actor=by, reason=reason))
 
     def set_capacity(self, name: str, capacity: int) -> None:
         """Change how many units a lock has. Leases that are out stay."""

@@ -11,7 +11,11 @@ from airflow_lockprovider.lease.statements import Statements, statements
 from tests.redshift.lint import refusals
 
 SQL = statements("redshift", "lockprovider")
-CALLS = re.findall(r"^-- name: (\w+)$", SQL.script("calls.sql"), re.MULTILINE)
+CALLS = [
+    name
+    for script in ("calls.sql", "calls_page.sql")
+    for name in re.findall(r"^-- name: (\w+)$", SQL.script(script), re.MULTILINE)
+]
 
 
 def _filled(text: str) -> str:

@@ -110,4 +110,5 @@ def _waiter(transaction: Transaction, row: Row, position: int, skip_after: float
         "waited": (transaction.now - row["created_at"]).total_seconds(),
         "position": position,
         "alive": seen_at(row) > transaction.now - timedelta(seconds=skip_after),
+        "context": row["context"],
     }

@@ -43,7 +43,7 @@ def pause(desk: Desk, *, lock_name: str, actor: str, reason: str) -> list[Row]:
     return desk.decide(decision)
 
 
-def resume(desk: Desk, *, lock_name: str, actor: str) -> list[Row]:
+def resume(desk: Desk, *, lock_name: str, actor: str, reason: str | None = None) -> list[Row]:
     """End a pause."""
 
     def decision(transaction: Transaction) -> list[Row]:
@@ -51,7 +51,7 @@ def resume(desk: Desk, *, lock_name: str, actor: str) -> list[Row]:
         paused = any(lock["paused"] for lock in transaction.locks.values())
         if paused:
             transaction.run("paused", lock_name=lock_name, paused=False, note=None)
-            transaction.log("resumed", {"lock_name": lock_name}, actor=actor)
+            transaction.log("resumed", {"lock_name": lock_name}, actor=actor, reason=reason)
         return [{"resume": paused}]
 
     return desk.decide(decision)

@@ -67,7 +67,7 @@ select * from :"schema".revoke(%(lock_name)s, %(actor)s, %(reason)s, %(token)s::
 select :"schema".pause(%(lock_name)s, %(actor)s, %(reason)s)
 
 -- name: resume
-select :"schema".resume(%(lock_name)s, %(actor)s)
+select :"schema".resume(%(lock_name)s, %(actor)s, %(reason)s)
 
 -- name: listen
 listen :"schema"
@@ -97,7 +97,7 @@ order by lock_name, token
 -- name: queue
 select q.ticket, q.lock_name, q.owner_id, q.owner, q.units, q.shared, q.priority, q.created_at,
        extract(epoch from q.waiting_for)::float8 as waited, q."position"::integer,
-       q.seen_at > clock_timestamp() - make_interval(secs => %(skip_after)s::float8) as alive
+       q.seen_at > clock_timestamp() - make_interval(secs => %(skip_after)s::float8) as alive, q.context
 from :"schema".lock_queue q
 where (%(lock_name)s::text is null or q.lock_name = %(lock_name)s)
   and (%(owner_id)s::text is null or q.owner_id = %(owner_id)s)

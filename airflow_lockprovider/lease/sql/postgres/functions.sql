@@ -624,7 +624,7 @@ begin
     return true;
 end $$;
 
-create function :"schema".resume(lock_name text, actor text) returns boolean
+create function :"schema".resume(lock_name text, actor text, reason text default null) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
 begin
     perform :"schema"._precheck();
@@ -632,7 +632,7 @@ begin
     if not found then
         return false;
     end if;
-    insert into :"schema".lease_event (lock_name, owner_id, owner, event, actor) values (resume.lock_name, '', '', 'resumed', actor);
+    insert into :"schema".lease_event (lock_name, owner_id, owner, event, actor, reason) values (resume.lock_name, '', '', 'resumed', actor, reason);
     perform :"schema"._wake(resume.lock_name);
     return true;
 end $$;

@@ -1,0 +1,91 @@
+"""The engine's verbs for a page: many locks at a look, filtered, sorted and cut by the database."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from airflow_lockprovider.lease.calls import Calls
+
+Row = dict[str, Any]
+Mark = Literal["late", "too_long", "draining", "paused", "waited"]
+Sort = Literal["lock", "owner", "state", "held_for", "expires_in", "token", "units", "waiters"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which locks. Nothing given: all. By task means held by it, or waited for by it."""
+
+    lock_name: str | None = None
+    search: str | None = None
+    """Part of the lock's name, of the owner's label, or of why it is paused; case does not matter."""
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    map_index: int | None = None
+
+    def params(self) -> Row:
+        """For the statements: the map index is text in a lease's context."""
+        given = asdict(self)
+        return given | {"map_index": None if self.map_index is None else str(self.map_index)}
+
+    def fits(self, context: Row) -> bool:
+        """Whether a lease or request with this context is of the wanted DAG, run, task."""
+        names = ("dag_id", "run_id", "task_id", "map_index")
+        return all(getattr(self, name) in (None, context.get(name)) for name in names)
+
+
+ALL = Filter()
+
+
+class OverviewVerbs(Calls):
+    """Part of `LeaseEngine`: what a page shows. Rows as they are, durations in seconds."""
+
+    def overview(
+        self,
+        wanted: Filter = ALL,
+        *,
+        watch_held: float,
+        mark: Mark | None = None,
+        sort: Sort = "lock",
+        descending: bool = False,
+        limit: int = 200,
+        offset: int = 0,
+    ) -> list[Row]:
+        """A row per lease, and per lock without one that is paused or waited for.
+
+        Marks: ``late`` (two renewals were missed), ``expired``, ``too_long`` (longer than its expected_hold, or than
+        ``watch_held`` seconds), ``draining``. ``all_…`` count over the filter, ``matching`` with the mark, too.
+        """
+        rows = self.store.call(
+            "page_locks",
+            **wanted.params(),
+            watch_held=watch_held,
+            renew_every=self.settings.renew_every,
+            mark=mark,
+            sort=sort,
+            descending=descending,
+            limit=limit,
+            offset=offset,
+        )
+        return [_read(row) for row in rows]
+
+    def events(self, wanted: Filter = ALL, *, before: int | None = None, limit: int = 100) -> list[Row]:
+        """History with contexts, newest first; ``before`` is the event_id at which the last answer ended."""
+        given = {name: value for name, value in wanted.params().items() if name != "search"}
+        return [_read(row) for row in self.store.call("page_events", **given, before=before, limit=limit)]
+
+    def lock_statistics(self, seconds: float, name: str | None = None, limit: int = 500) -> list[Row]:
+        """How long each lock was held and waited for in the last ``seconds``; the busiest first."""
+        return self.store.call("page_lock_stats", lock_name=name, seconds=seconds, limit=limit)
+
+    def owner_statistics(self, seconds: float, wanted: Filter = ALL, limit: int = 500) -> list[Row]:
+        """The same by task (or other owner) and lock."""
+        given = {name: getattr(wanted, name) for name in ("lock_name", "dag_id", "task_id")}
+        return self.store.call("page_owner_stats", **given, seconds=seconds, limit=limit)
+
+
+def _read(row: Row) -> Row:
+    context = row["context"]
+    return {**row, "context": json.loads(context) if isinstance(context, str) else context or {}}

@@ -1,0 +1,117 @@
+-- What the Locks page reads. A name, then one statement. Only views and the history: a reader's rights will do.
+-- A filter that is null does not filter. position() rather than like: nobody has to escape anything.
+
+-- name: page_locks
+-- One row per lease, or per lock that is paused or waited for. A filter by task also shows the locks it waits for.
+with chosen as (
+    select l.lock_name, l.capacity, l.paused, l.note, l.waiters, l.token, l.owner_id, l.owner, l.state, l.units, l.shared,
+           l.context, l.created_at, l.expires_at, l.held_seconds, l.expires_in_seconds, l.ttl_seconds,
+           l.state in ('held', 'reserved') and l.expires_in_seconds <= 0 as expired,
+           l.state = 'held' and l.expires_in_seconds > 0
+               and l.expires_in_seconds < l.ttl_seconds - 2 * coalesce(%(renew_every)s::float8, l.ttl_seconds / 4) as late,
+           l.state = 'held' and l.expires_in_seconds > 0
+               and l.held_seconds > coalesce((l.context ->> 'expected_hold')::float8, %(watch_held)s::float8) as too_long,
+           l.state not in ('held', 'reserved') as draining
+    from :"schema".locks l
+    where (l.held or l.paused or l.waiters > 0)
+      and (%(lock_name)s::text is null or l.lock_name = %(lock_name)s)
+      and (%(search)s::text is null
+           or position(lower(%(search)s) in lower(l.lock_name)) > 0
+           or position(lower(%(search)s) in lower(l.owner)) > 0
+           or position(lower(%(search)s) in lower(l.note)) > 0)
+      and (%(dag_id)s::text is null
+           or ((l.context ->> 'dag_id') = %(dag_id)s
+               and (%(run_id)s::text is null or (l.context ->> 'run_id') = %(run_id)s)
+               and (%(task_id)s::text is null or (l.context ->> 'task_id') = %(task_id)s)
+               and (%(map_index)s::text is null or (l.context ->> 'map_index') = %(map_index)s))
+           or l.lock_name in (
+               select q.lock_name from :"schema".lock_queue q
+               where (q.context ->> 'dag_id') = %(dag_id)s
+                 and (%(run_id)s::text is null or (q.context ->> 'run_id') = %(run_id)s)
+                 and (%(task_id)s::text is null or (q.context ->> 'task_id') = %(task_id)s)
+                 and (%(map_index)s::text is null or (q.context ->> 'map_index') = %(map_index)s)))
+), counted as (
+    select c.*,
+           count(c.token) over () as all_leases,
+           count(*) filter (where c.late or c.expired) over () as all_late,
+           count(*) filter (where c.too_long) over () as all_too_long,
+           count(*) filter (where c.draining) over () as all_draining,
+           count(*) over () as all_rows
+    from chosen c
+)
+select c.*, count(*) over () as matching
+from counted c
+where case %(mark)s
+          when 'late' then c.late or c.expired
+          when 'too_long' then c.too_long
+          when 'draining' then c.draining
+          when 'paused' then c.paused
+          when 'waited' then c.waiters > 0
+          else true
+      end
+order by
+    case when not %(descending)s::boolean then
+        case %(sort)s when 'lock' then c.lock_name when 'owner' then c.owner when 'state' then c.state end end,
+    case when %(descending)s::boolean then
+        case %(sort)s when 'lock' then c.lock_name when 'owner' then c.owner when 'state' then c.state end end desc,
+    case when %(descending)s::boolean then -1 else 1 end
+        * case %(sort)s when 'held_for' then c.held_seconds when 'expires_in' then c.expires_in_seconds
+                        when 'token' then c.token when 'units' then c.units when 'waiters' then c.waiters end,
+    c.lock_name, c.token
+limit %(limit)s::integer offset %(offset)s::integer
+
+-- name: page_events
+-- Newest first. A filter by task looks through the latest 50,000 events only: history knows no task by an index.
+select e.event_id, e.at, e.lock_name, e.token, e.owner_id, e.owner, e.event, e.units, e.waited, e.held, e.actor, e.reason,
+       e.context
+from :"schema".lease_event e
+where e.event <> 'guarded'
+  and (%(lock_name)s::text is null or e.lock_name = %(lock_name)s)
+  and (%(before)s::bigint is null or e.event_id < %(before)s)
+  and (%(dag_id)s::text is null
+       or (e.event_id > (select max(n.event_id) from :"schema".lease_event n) - 50000
+           and (e.context ->> 'dag_id') = %(dag_id)s
+           and (%(run_id)s::text is null or (e.context ->> 'run_id') = %(run_id)s)
+           and (%(task_id)s::text is null or (e.context ->> 'task_id') = %(task_id)s)
+           and (%(map_index)s::text is null or (e.context ->> 'map_index') = %(map_index)s)))
+order by e.event_id desc
+limit %(limit)s::integer
+
+-- name: page_lock_stats
+select e.lock_name,
+       count(*) filter (where e.event in ('granted', 'confirmed')) as grants,
+       avg(e.held) filter (where e.event in ('released', 'revoked', 'expired')) as held_avg,
+       percentile_cont(0.95) within group (order by e.held) filter (where e.event in ('released', 'revoked', 'expired')) as held_p95,
+       sum(e.held) filter (where e.event in ('released', 'revoked', 'expired', 'adopted')) as held_total,
+       avg(e.waited) filter (where e.event in ('granted', 'confirmed')) as waited_avg,
+       max(e.waited) filter (where e.event in ('granted', 'confirmed')) as waited_max,
+       count(*) filter (where e.event = 'expired') as expired,
+       count(*) filter (where e.event = 'lapsed') as lapsed,
+       count(*) filter (where e.event = 'revoked') as revoked,
+       max(e.at) as last_at
+from :"schema".lease_event e
+where e.at > clock_timestamp() - make_interval(secs => %(seconds)s::float8)
+  and (%(lock_name)s::text is null or e.lock_name = %(lock_name)s)
+group by e.lock_name
+order by held_total desc nulls last, e.lock_name
+limit %(limit)s::integer
+
+-- name: page_owner_stats
+select e.lock_name, e.context ->> 'dag_id' as dag_id, coalesce(e.context ->> 'task_id', e.owner) as task_id,
+       count(*) filter (where e.event in ('granted', 'confirmed')) as grants,
+       avg(e.held) filter (where e.event in ('released', 'revoked', 'expired')) as held_avg,
+       max(e.held) filter (where e.event in ('released', 'revoked', 'expired')) as held_max,
+       sum(e.held) filter (where e.event in ('released', 'revoked', 'expired', 'adopted')) as held_total,
+       avg(e.waited) filter (where e.event in ('granted', 'confirmed')) as waited_avg,
+       max(e.waited) filter (where e.event in ('granted', 'confirmed')) as waited_max,
+       count(*) filter (where e.event in ('expired', 'revoked')) as lost,
+       max(e.at) as last_at
+from :"schema".lease_event e
+where e.at > clock_timestamp() - make_interval(secs => %(seconds)s::float8)
+  and (%(lock_name)s::text is null or e.lock_name = %(lock_name)s)
+  and (%(dag_id)s::text is null or (e.context ->> 'dag_id') = %(dag_id)s)
+  and (%(task_id)s::text is null or (e.context ->> 'task_id') = %(task_id)s)
+  and e.owner <> ''
+group by 1, 2, 3
+order by held_total desc nulls last, 1, 2, 3
+limit %(limit)s::integer

@@ -1,0 +1,134 @@
+"""What a page shows: filtered, marked, sorted and cut, the same in every dialect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_lockprovider.lease import LeaseEngine
+from airflow_lockprovider.lease.overview import Filter
+from tests.conformance.dialects import Dialect
+
+
+def _task(dag: str, task: str, run: str = "r1", **more: Any) -> dict[str, Any]:
+    return {"dag_id": dag, "run_id": run, "task_id": task, **more}
+
+
+def _names(rows: list[dict[str, Any]]) -> list[str]:
+    return [row["lock_name"] for row in rows]
+
+
+@pytest.fixture
+def busy(engine: LeaseEngine) -> LeaseEngine:
+    """Three locks held, one of them waited for, one paused, one free."""
+    engine.try_acquire("dwh.sales", "one", owner="nightly/r1/load#1", context=_task("nightly", "load"))
+    engine.enqueue("dwh.sales", owner_id="two", owner="backfill/r1/load#1", context=_task("backfill", "load"))
+    engine.try_acquire("dwh.Stock", "three", owner="stock/r1/load#1", context=_task("stock", "load", map_index=2))
+    engine.try_acquire("old%", "four", owner="psql", context={"expected_hold": 0.0001})
+    engine.release(engine.try_acquire("free", "five"))
+    engine.release(engine.try_acquire("paused", "six"))
+    engine.pause("paused", by="ann", reason="the table moves")
+    return engine
+
+
+def test_every_lock_that_matters_is_there_once_and_a_free_one_is_not(busy: LeaseEngine) -> None:
+    rows = busy.overview(watch_held=3600)
+    assert sorted(_names(rows)) == ["dwh.Stock", "dwh.sales", "old%", "paused"]
+    assert {(row["all_leases"], row["all_rows"], row["matching"]) for row in rows} == {(3, 4, 4)}
+    held = next(row for row in rows if row["lock_name"] == "dwh.sales")
+    assert held["waiters"] == 1
+    assert held["context"]["dag_id"] == "nightly"
+    assert held["expires_in_seconds"] == pytest.approx(120, abs=5)
+    paused = next(row for row in rows if row["lock_name"] == "paused")
+    assert paused["token"] is None
+    assert "the table moves" in paused["note"]
+
+
+def test_a_search_takes_no_letter_for_a_pattern_and_no_case_for_a_difference(busy: LeaseEngine) -> None:
+    def search(text: str) -> list[str]:
+        return sorted(_names(busy.overview(Filter(search=text), watch_held=3600)))
+
+    assert search("STOCK") == ["dwh.Stock"]
+    assert search("%") == ["old%"]
+    assert search("_") == []
+    assert search("nightly/") == ["dwh.sales"]
+    assert search("table moves") == ["paused"]
+
+
+def test_a_task_sees_what_it_holds_and_what_it_waits_for(busy: LeaseEngine) -> None:
+    def of(**task: Any) -> list[str]:
+        return _names(busy.overview(Filter(**task), watch_held=3600))
+
+    assert of(dag_id="nightly") == ["dwh.sales"]
+    assert of(dag_id="backfill", task_id="load") == ["dwh.sales"]
+    assert of(dag_id="backfill", task_id="other") == []
+    assert of(dag_id="stock", run_id="r1", task_id="load", map_index=2) == ["dwh.Stock"]
+    assert of(dag_id="stock", run_id="r1", task_id="load", map_index=3) == []
+
+
+def test_marks_say_what_needs_a_look(busy: LeaseEngine, dialect: Dialect) -> None:
+    late = busy.try_acquire("late", "seven", ttl=120)
+    dialect.query(
+        "update lockprovider.lease set expires_at = expires_at - interval '100 seconds' where lock_name = 'late'"
+    )
+    dialect.query(
+        "update lockprovider.lease set created_at = created_at - interval '1 minute' where lock_name = 'old%'"
+    )
+    assert late
+    assert _names(busy.overview(watch_held=3600, mark="late")) == ["late"]
+    assert _names(busy.overview(watch_held=3600, mark="too_long")) == ["old%"]
+    assert _names(busy.overview(watch_held=3600, mark="waited")) == ["dwh.sales"]
+    assert _names(busy.overview(watch_held=3600, mark="paused")) == ["paused"]
+    everything = busy.overview(watch_held=3600)
+    assert {(row["all_late"], row["all_too_long"], row["all_rows"]) for row in everything} == {(1, 1, 5)}
+    dialect.expire(late)
+    (expired,) = busy.overview(watch_held=3600, mark="late")
+    assert expired["expired"]
+    assert not expired["late"]
+
+
+def test_rows_come_sorted_and_in_pages(busy: LeaseEngine) -> None:
+    by_owner = busy.overview(watch_held=3600, sort="owner", descending=True)
+    assert [row["owner"] for row in by_owner if row["owner"]] == ["stock/r1/load#1", "psql", "nightly/r1/load#1"]
+    by_token = busy.overview(watch_held=3600, sort="token", limit=2)
+    assert [row["lock_name"] for row in by_token] == ["dwh.sales", "dwh.Stock"]
+    rest = busy.overview(watch_held=3600, sort="token", limit=2, offset=2)
+    assert [row["lock_name"] for row in rest] == ["old%", "paused"]
+    assert rest[0]["matching"] == 4
+
+
+def test_history_is_filtered_by_lock_and_task_and_goes_on_where_it_ended(busy: LeaseEngine) -> None:
+    newest = busy.events(limit=2)
+    assert [(row["event"], row["lock_name"]) for row in newest] == [("paused", "paused"), ("released", "paused")]
+    older = busy.events(before=newest[-1]["event_id"], limit=1)
+    assert [(row["event"], row["lock_name"]) for row in older] == [("granted", "paused")]
+    assert {row["lock_name"] for row in busy.events(Filter(lock_name="free"))} == {"free"}
+    (granted,) = busy.events(Filter(dag_id="stock", task_id="load", map_index=2))
+    assert granted["context"]["map_index"] == 2
+    assert granted["at"].tzinfo is not None
+
+
+def test_statistics_count_by_lock_and_by_task(busy: LeaseEngine, dialect: Dialect) -> None:
+    by_lock = {row["lock_name"]: row for row in busy.lock_statistics(3600)}
+    assert by_lock["free"]["grants"] == 1
+    assert float(by_lock["free"]["held_avg"]) < 60
+    assert [row["grants"] for row in busy.lock_statistics(3600, "free")] == [1]
+    owners = {(row["lock_name"], row["dag_id"], row["task_id"]) for row in busy.owner_statistics(3600)}
+    assert ("dwh.sales", "nightly", "load") in owners
+    assert ("old%", None, "psql") in owners
+    assert len(busy.owner_statistics(3600, Filter(dag_id="nightly"))) == 1
+    dialect.query("update lockprovider.lease_event set at = at - interval '2 hours'")
+    assert busy.lock_statistics(3600) == []
+    assert busy.owner_statistics(3600) == []
+
+
+def test_who_resumes_a_lock_may_say_why(busy: LeaseEngine) -> None:
+    busy.resume("paused", by="bob", reason="the table has moved")
+    (event,) = busy.events(limit=1)
+    assert (event["event"], event["actor"], event["reason"]) == ("resumed", "bob", "the table has moved")
+
+
+def test_a_waiter_tells_its_task(busy: LeaseEngine) -> None:
+    (waiter,) = busy.queue("dwh.sales")
+    assert waiter.context["dag_id"] == "backfill"
