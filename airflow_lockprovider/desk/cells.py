@@ -8,7 +8,7 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
-_DURATIONS = ("held_for", "expires_in", "waiting_for", "waited", "held")
+_DURATIONS = ("held_for", "expires_in", "waiting_for", "waited", "held", "for")
 """Keys whose values are seconds."""
 
 
@@ -38,13 +38,14 @@ def _short(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name in _DURATIONS:
-        return _duration(value)
+        return duration(value)
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
     return str(value)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Short, for people: ``4.2s``, ``3m 10s``, ``2h 5m``, ``3d 4h``."""
     if seconds < 59.95:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)

@@ -304,7 +304,10 @@ class LockedMixin(_Base):
             return MemberAttempt(named, context["ti"], self.log)
         from airflow_lockprovider.operators.attempt import Attempt
 
-        return Attempt(named, context["ti"], self.log)
+        attempt = Attempt(named, context["ti"], self.log)
+        if self._lock_outlives_task:
+            attempt.context["scope"] = True  # so that the watch does not take its owner for dead
+        return attempt
 
     @contextmanager
     def _seen(self, attempt: Attempt) -> Iterator[None]:
