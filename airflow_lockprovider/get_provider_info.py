@@ -22,10 +22,17 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "operators": _modules("operators.door", "operators.locked", "operators.scope"),
-        "sensors": _modules("sensors.s3_replication", "sensors.glue_crawl"),
+        "sensors": _modules(
+            "sensors.s3_replication",
+            "sensors.glue_crawl",
+            "sensors.glue_partition",
+            "sensors.glue_job_run",
+            "sensors.redshift_external_data",
+        ),
         "hooks": _modules("hooks.lease"),
         "triggers": _modules("triggers.waiting", "triggers.keeping", "triggers.scope", "triggers.readiness"),
         "notifications": [
+            "airflow_lockprovider.notifications.AlertNotifier",
             "airflow_lockprovider.notifications.EventBridgeNotifier",
             "airflow_lockprovider.notifications.FailureEmail",
         ],

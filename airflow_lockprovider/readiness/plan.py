@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from airflow_lockprovider.lease.errors import ConfigurationError
-from airflow_lockprovider.readiness.crawl import CrawlProbe
-from airflow_lockprovider.readiness.external_data import ExternalDataProbe
-from airflow_lockprovider.readiness.job_run import JobRunProbe
-from airflow_lockprovider.readiness.partition import PartitionProbe
 from airflow_lockprovider.readiness.probe import Probe
-from airflow_lockprovider.readiness.replication import ReplicationProbe
 
-PROBES: Mapping[str, type[Probe]] = {
-    probe.kind: probe for probe in (ReplicationProbe, CrawlProbe, PartitionProbe, JobRunProbe, ExternalDataProbe)
+# Each is imported when a plan asks for it: a triggerer that waits for one kind loads no other.
+PROBES: Mapping[str, str] = {
+    "glue_crawl": "crawl:CrawlProbe",
+    "glue_job_run": "job_run:JobRunProbe",
+    "glue_partition": "partition:PartitionProbe",
+    "redshift_external_data": "external_data:ExternalDataProbe",
+    "s3_replication": "replication:ReplicationProbe",
 }
+"""Kind → module of this package and class."""
+
+
+def probe_class(kind: str) -> type[Probe]:
+    """The probe of this kind. ConfigurationError if there is none."""
+    if kind not in PROBES:
+        raise ConfigurationError(f"unknown probe {kind!r}, known: {', '.join(sorted(PROBES))}")
+    module, _, name = PROBES[kind].partition(":")
+    found: type[Probe] = getattr(import_module(f"airflow_lockprovider.readiness.{module}"), name)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +49,7 @@ class ProbePlan:
 
     def probe(self, clients: Mapping[str, Any], state: str = "") -> Probe:
         """The probe, going on from ``state`` if there is one."""
-        if self.kind not in PROBES:
-            raise ConfigurationError(f"unknown probe {self.kind!r}, known: {', '.join(sorted(PROBES))}")
-        probe = PROBES[self.kind](clients, **self.settings)
+        probe = probe_class(self.kind)(clients, **self.settings)
         if state:
             probe.restore(state)
         return probe

@@ -7,12 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_lockprovider.sensors.glue_crawl import GlueCrawlSensor
+    from airflow_lockprovider.sensors.glue_job_run import GlueJobRunSensor
+    from airflow_lockprovider.sensors.glue_partition import GluePartitionSensor
+    from airflow_lockprovider.sensors.redshift_external_data import RedshiftExternalDataSensor
     from airflow_lockprovider.sensors.s3_replication import S3ReplicationSensor
 
-__all__ = ["GlueCrawlSensor", "S3ReplicationSensor"]
+__all__ = [
+    "GlueCrawlSensor",
+    "GlueJobRunSensor",
+    "GluePartitionSensor",
+    "RedshiftExternalDataSensor",
+    "S3ReplicationSensor",
+]
 
 _HOMES = {
     "GlueCrawlSensor": "airflow_lockprovider.sensors.glue_crawl",
+    "GlueJobRunSensor": "airflow_lockprovider.sensors.glue_job_run",
+    "GluePartitionSensor": "airflow_lockprovider.sensors.glue_partition",
+    "RedshiftExternalDataSensor": "airflow_lockprovider.sensors.redshift_external_data",
     "S3ReplicationSensor": "airflow_lockprovider.sensors.s3_replication",
 }
 
