@@ -9,11 +9,13 @@ from pathlib import Path
 
 from airflow_lockprovider.compat import conf
 from airflow_lockprovider.lease.duration import seconds
+from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.lease.settings import LeaseSettings, check_schema
 
 SECTION = "lockprovider"
 DEFAULT_CONN_ID = "dwh_default"
 _DEFAULTS = LeaseSettings()
+_NEVER = "never"
 
 
 def lease_conn_id() -> str:
@@ -28,7 +30,26 @@ def schema() -> str:
 
 def rules_file() -> Path | None:
     """The file with rules that put locks on tasks, or None. A relative path starts from AIRFLOW_HOME."""
-    given = str(conf.get(SECTION, "rules", fallback="")).strip()
+    return _file("rules")
+
+
+def alerts_file() -> Path | None:
+    """The file with the channels of all alerts, or None. A relative path starts from AIRFLOW_HOME."""
+    return _file("alerts")
+
+
+def alert_every_failure() -> bool:
+    """Whether a listener alerts for every failed task, whatever its DAG says."""
+    return bool(conf.getboolean(SECTION, "alert_every_failure", fallback=False))
+
+
+def alert_retries() -> bool:
+    """Whether that listener alerts for failures that will be retried, too."""
+    return bool(conf.getboolean(SECTION, "alert_retries", fallback=False))
+
+
+def _file(option: str) -> Path | None:
+    given = str(conf.get(SECTION, option, fallback="")).strip()
     if not given:
         return None
     home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
@@ -58,6 +79,31 @@ def _lease_settings(environment: tuple[str | None, ...]) -> LeaseSettings:
         standby_limit=_duration("standby_limit", _DEFAULTS.standby_limit),
         listen=conf.getboolean(SECTION, "listen", fallback=_DEFAULTS.listen),
     )
+
+
+def watch_held() -> float | None:
+    """Seconds from which on a lease is held too long, where it does not say so itself. None: never."""
+    return _limit("watch_held", "1 hour")
+
+
+def watch_waiting() -> float | None:
+    """Seconds from which on somebody waits too long. None: never."""
+    return _limit("watch_waiting", "1 hour")
+
+
+def watch_queue() -> int | None:
+    """Waiters of one lock above which its queue is too long. None: never."""
+    given = str(conf.get(SECTION, "watch_queue", fallback="20")).strip()
+    if given.lower() == _NEVER:
+        return None
+    if not given.isdecimal() or int(given) < 1:
+        raise ConfigurationError(f"[{SECTION}] watch_queue={given!r} must be a whole number above zero, or {_NEVER!r}")
+    return int(given)
+
+
+def _limit(option: str, default: str) -> float | None:
+    given = str(conf.get(SECTION, option, fallback=default)).strip()
+    return None if given.lower() == _NEVER else seconds(given, setting=f"[{SECTION}] {option}")
 
 
 def _duration(option: str, default: float) -> float:

@@ -105,6 +105,41 @@ def get_provider_info() -> dict[str, Any]:
                         default="",
                         example="/opt/airflow/lock_rules.yaml",
                     ),
+                    "alerts": _option(
+                        "YAML file with the channels of all alerts. A relative path starts from AIRFLOW_HOME. Every "
+                        "component that alerts needs the same file. Empty: none.",
+                        default="",
+                        example="/opt/airflow/alerts.yaml",
+                    ),
+                    "alert_every_failure": _option(
+                        "Alert over these channels for every failed task, whatever its DAG says. Mind that Airflow 3.3 "
+                        "refuses tasks with end_from_trigger=True as soon as there is any listener.",
+                        default="False",
+                        example="True",
+                        type_="boolean",
+                    ),
+                    "alert_retries": _option(
+                        "With alert_every_failure: alert for failures that will be retried, too.",
+                        default="False",
+                        example="True",
+                        type_="boolean",
+                    ),
+                    "watch_held": _option(
+                        "The watch tells people of a lease that is held longer than this, unless its lock says "
+                        "expected_hold. A duration, or never.",
+                        default="1 hour",
+                        example="30 mins",
+                    ),
+                    "watch_waiting": _option(
+                        "The watch tells people when somebody waits for a lock longer than this. A duration, or never.",
+                        default="1 hour",
+                        example="10 mins",
+                    ),
+                    "watch_queue": _option(
+                        "The watch tells people when more than this many wait for one lock. A number, or never.",
+                        default="20",
+                        example="5",
+                    ),
                     "poll_interval": _option(
                         "How often waiters look at the lock. Must be below skip_after.",
                         default="1",

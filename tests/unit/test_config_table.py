@@ -48,6 +48,15 @@ OPTIONS = {
     "standby": ["sometimes"],
     "standby_limit": ["0", "soon"],
     "schema": ["Upper", "a-b", "1x", "x" * 60],
+    "watch_held": ["0", "soon", "-1"],
+    "watch_waiting": ["0", "soon"],
+    "watch_queue": ["0", "many", "-1", "1.5", ""],
+}
+READERS = {
+    "schema": config.schema,
+    "watch_held": config.watch_held,
+    "watch_waiting": config.watch_waiting,
+    "watch_queue": config.watch_queue,
 }
 
 
@@ -75,8 +84,14 @@ def test_an_option_of_the_configuration_that_cannot_work_is_refused(
 ) -> None:
     monkeypatch.setenv(f"AIRFLOW__LOCKPROVIDER__{name.upper()}", value)
     with pytest.raises(ConfigurationError) as caught:
-        config.schema() if name == "schema" else config.lease_settings()
+        READERS.get(name, config.lease_settings)()
     _tells(caught.value, name, value)
+
+
+@pytest.mark.parametrize("name", ["watch_held", "watch_waiting", "watch_queue"])
+def test_a_threshold_of_the_watch_may_be_never(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"AIRFLOW__LOCKPROVIDER__{name.upper()}", "Never")
+    assert READERS[name]() is None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from importlib import import_module, resources
 from importlib.metadata import version
 from pathlib import Path
@@ -17,13 +18,15 @@ import pytest
 
 import airflow_lockprovider
 from airflow_lockprovider import config
+from airflow_lockprovider.desk.watch import Thresholds
 from airflow_lockprovider.get_provider_info import get_provider_info
 from airflow_lockprovider.lease.duration import seconds
 from airflow_lockprovider.lease.settings import LeaseSettings
 
 INFO = get_provider_info()
 OPTIONS: dict[str, dict[str, Any]] = INFO["config"]["lockprovider"]["options"]
-DURATIONS = sorted(set(OPTIONS) - {"lease_conn_id", "schema", "listen", "rules", "standby"})
+WATCH = ("watch_held", "watch_waiting", "watch_queue")
+DURATIONS = sorted({field.name for field in fields(LeaseSettings)} & set(OPTIONS) - {"listen", "standby"})
 AIRFLOW = Path(airflow.__file__).parent
 
 
@@ -81,6 +84,13 @@ def test_declared_defaults_are_the_ones_in_effect():
     declared = {name: seconds(text, setting=name) if text else None for name, text in defaults.items()}
     assert declared == {name: getattr(settings, name) for name in DURATIONS}
     assert config.lease_settings() == settings
+
+
+def test_declared_thresholds_of_the_watch_are_the_ones_in_effect():
+    in_effect = (config.watch_held(), config.watch_waiting(), config.watch_queue())
+    held, waiting, queue = (OPTIONS[name]["default"] for name in WATCH)
+    assert (seconds(held, setting="held"), seconds(waiting, setting="waiting"), int(queue)) == in_effect
+    assert Thresholds(*in_effect) == Thresholds()
 
 
 @pytest.mark.parametrize("name", DURATIONS)
