@@ -102,11 +102,13 @@ class World:
     def client(self, service: str, region: Region) -> Any:
         """A boto3 client of the simulated AWS."""
         import boto3
+        from botocore.config import Config
 
         return boto3.client(
             service,
             region_name=region.name,
             endpoint_url=self.endpoint_url,
+            config=Config(s3={"addressing_style": "path"}),  # the name of a bucket is no name of a host here
             aws_access_key_id=_ACCESS_KEY,
             aws_secret_access_key=_ACCESS_KEY,
         )

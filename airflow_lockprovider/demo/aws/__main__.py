@@ -16,13 +16,14 @@ WAREHOUSES_VARIABLE = "LOCKPROVIDER_DEMO_WAREHOUSES"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="airflow_lockprovider.demo.aws", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 in a container")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON, e.g. '{\"replication_delay\": 2.5}'")
     arguments = parser.parse_args()
     ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    simulator = AwsSimulator(arguments.port, _warehouses(), **arguments.settings)
+    simulator = AwsSimulator(arguments.port, _warehouses(), host=arguments.host, **arguments.settings)
     with simulator:
         print(f"simulated AWS is ready at {simulator.endpoint_url}", flush=True)
         ended.wait()

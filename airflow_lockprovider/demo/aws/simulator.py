@@ -28,7 +28,7 @@ _HOST = "127.0.0.1"
 
 
 class AwsSimulator:
-    """Simulated AWS on 127.0.0.1, all regions behind one ``endpoint_url``.
+    """Simulated AWS on 127.0.0.1 (in a container: ``host="0.0.0.0"``), all regions behind one ``endpoint_url``.
 
     ``warehouses`` says on which Postgres the Redshift Data API runs its SQL: cluster identifier, workgroup
     name or region (the fallback) → DSN. ``port=0`` takes a free one. One simulator per process: moto keeps
@@ -37,7 +37,10 @@ class AwsSimulator:
 
     _in_use: ClassVar[Lock] = Lock()
 
-    def __init__(self, port: int = 0, warehouses: Mapping[str, str] | None = None, **settings: Any) -> None:
+    def __init__(
+        self, port: int = 0, warehouses: Mapping[str, str] | None = None, *, host: str = _HOST, **settings: Any
+    ) -> None:
+        self._host = host
         self._port = port
         self._first_settings = Settings().changed(**settings)
         self._settings = self._first_settings
@@ -80,7 +83,7 @@ class AwsSimulator:
                 },
             )
             self._server = make_server(
-                _HOST, self._port, application, threaded=True, request_handler=_QuietRequestHandler
+                self._host, self._port, application, threaded=True, request_handler=_QuietRequestHandler
             )
         except BaseException:
             self._in_use.release()
