@@ -57,7 +57,8 @@ with DAG(
         destination_bucket=REGION_2.bucket,
         destination_conn_id=REGION_2.aws_conn_id,
         prefix=CURATED,
-        compare="etag",  # a repeated run of region 1 overwrites files with others of the same size
+        # A repeated run of region 1 overwrites files with others of the same size: versions tell them apart.
+        identity=("key", "size", "version_id"),
         poke_interval=(1, 30),
         timeout=1800,
     )

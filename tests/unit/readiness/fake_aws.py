@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from io import BytesIO
 from typing import Any
 
 START = datetime(2026, 1, 31, 6, 0, tzinfo=UTC)
@@ -58,16 +59,33 @@ class FakeS3(FakeService):
         self.objects: dict[str, dict[str, Any]] = {}
         self.rules: list[dict[str, Any]] | None = None
         self.versioning = "Enabled"
+        self.writes = 0
 
-    def put(self, *keys: str, size: int = 10, status: str | None = "PENDING", etag: str = "e") -> None:
+    def put(
+        self, *keys: str, size: int = 10, status: str | None = "PENDING", etag: str = "e", encryption: str = "AES256"
+    ) -> None:
         for key in keys:
+            self.writes += 1
             self.objects[key] = {
                 "Key": key,
                 "Size": size,
                 "ETag": f'"{etag}"',
                 "LastModified": self.clock.now,
                 "Status": status,
+                "VersionId": f"v{self.writes}",
+                "IsLatest": True,
+                "Encryption": encryption,
             }
+
+    def put_content(self, key: str, content: bytes) -> None:
+        self.put(key, size=len(content))
+        self.objects[key]["Content"] = content
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        self._count("get")
+        if Key not in self.objects:
+            raise FakeClientError("GetObject", "NoSuchKey", 404)
+        return self._answer("get", Body=BytesIO(self.objects[Key]["Content"]))
 
     def copy_to(self, destination: FakeS3, *keys: str) -> None:
         for key in keys or list(self.objects):
@@ -91,13 +109,30 @@ class FakeS3(FakeService):
         contents = [self.objects[key] for key in page]
         return self._answer("list", Contents=contents, IsTruncated=bool(more), **more)
 
+    def list_object_versions(
+        self, *, Bucket: str, Prefix: str = "", MaxKeys: int = 1000, KeyMarker: str = "", VersionIdMarker: str = ""
+    ) -> dict[str, Any]:
+        page = self.list_objects_v2(Bucket=Bucket, Prefix=Prefix, MaxKeys=MaxKeys, StartAfter=KeyMarker)
+        if page["IsTruncated"]:
+            last = page["Contents"][-1]
+            page |= {"NextKeyMarker": last["Key"], "NextVersionIdMarker": last["VersionId"]}
+        return {**page, "Versions": page.pop("Contents"), "DeleteMarkers": []}
+
     def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         self._count("head")
         if Key not in self.objects:
             raise FakeClientError("HeadObject", "404", 404, "Not Found")
         found = self.objects[Key]
         status = {"ReplicationStatus": found["Status"]} if found["Status"] else {}
-        return self._answer("head", ContentLength=found["Size"], ETag=found["ETag"], **status)
+        return self._answer(
+            "head",
+            ContentLength=found["Size"],
+            ETag=found["ETag"],
+            LastModified=found["LastModified"],
+            VersionId=found["VersionId"],
+            ServerSideEncryption=found["Encryption"],
+            **status,
+        )
 
     def get_bucket_replication(self, *, Bucket: str) -> dict[str, Any]:
         self._count("replication")

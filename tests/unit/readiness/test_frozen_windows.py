@@ -108,8 +108,8 @@ def test_a_joined_window_has_the_digest_of_its_keys() -> None:
     assert (digest(rows_of(keys[:150])) + digest(rows_of(keys[150:]))) % 2**64 == digest(rows_of(keys))
 
 
-def test_the_digest_sees_key_size_and_etag() -> None:
+def test_the_digest_sees_key_size_and_mark() -> None:
     row = Row("k", 1, "e", 0.0)
-    others = [row._replace(key="l"), row._replace(size=2), row._replace(etag="f")]
+    others = [row._replace(key="l"), row._replace(size=2), row._replace(mark="f")]
     assert len({digest([each]) for each in [row, *others]}) == 4
     assert digest([row]) == digest([row._replace(modified=9.0)])

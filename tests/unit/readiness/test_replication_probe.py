@@ -9,7 +9,8 @@ import pytest
 from fake_aws import FakeClientError, FakeClock, FakeS3, rule
 
 from airflow_lockprovider.lease.errors import ConfigurationError
-from airflow_lockprovider.readiness.replication import HEADS_PER_LIST, ReplicationProbe
+from airflow_lockprovider.readiness.replication import ReplicationProbe
+from airflow_lockprovider.readiness.replication_finding import HEADS_PER_LIST
 from airflow_lockprovider.readiness.verdict import Status
 
 
@@ -95,13 +96,16 @@ def test_an_older_copy_of_another_size_has_not_arrived(source: FakeS3, replica: 
     assert probe_of(source, replica).begin().arrived == 0
 
 
-@pytest.mark.parametrize(("compare", "status"), [("size", Status.READY), ("etag", Status.WAIT)])
-def test_an_older_copy_of_the_same_size_is_told_apart_by_etag(
-    source: FakeS3, replica: FakeS3, compare: str, status: Status
+@pytest.mark.parametrize(
+    ("compared", "status"), [("size", Status.READY), ("etag", Status.WAIT), ("version_id", Status.WAIT)]
+)
+def test_an_older_copy_of_the_same_size_is_told_apart_by_more_than_size(
+    source: FakeS3, replica: FakeS3, compared: str, status: Status
 ) -> None:
-    replica.put("out/a", etag="yesterday")
+    source.put("out/a", etag="yesterday")
+    source.copy_to(replica)
     source.put("out/a", etag="today")
-    assert probe_of(source, replica, compare=compare).begin().status is status
+    assert probe_of(source, replica, identity=("key", "size", compared)).begin().status is status
 
 
 def test_failed_objects_end_the_wait_by_name_and_say_how_to_repair(source: FakeS3, replica: FakeS3) -> None:
@@ -410,9 +414,24 @@ def test_a_standstill_is_marked_and_an_arrival_ends_it(source: FakeS3, replica: 
     clock.sleep(1)
     verdict = probe.step()
     assert verdict.stalled
-    assert "nothing has arrived for 600 s" in verdict.reason
+    assert verdict.reason == "nothing has arrived for 10 min; the oldest missing is out/part-00000"
     source.copy_to(replica, *keys(20))
     assert not probe.step().stalled
+
+
+def test_a_standstill_is_told_once_also_over_a_restart(source: FakeS3, replica: FakeS3, clock: FakeClock) -> None:
+    source.put(*keys(50))
+    probe = probe_of(source, replica, stall_after=60)
+    probe.begin()
+    told = []
+    for arrived in (0, 0, 0, 10, 10, 10):
+        source.copy_to(replica, *keys(arrived)) if arrived else None
+        clock.sleep(60)
+        verdict = probe.step()
+        told.append((verdict.stalled, verdict.newly_stalled))
+        state, probe = probe.state(), probe_of(source, replica, stall_after=60)
+        probe.restore(state)
+    assert told == [(True, True), (True, False), (True, False), (False, False), (True, True), (True, False)]
 
 
 # -- another process
