@@ -22,7 +22,7 @@ class Progress:
         self.notes: tuple[str, ...] = ()
         self._best = -1
         self._moved_at = 0.0
-        self._told = False
+        self._told = self._noted = False
 
     def begin(self, now: float, size: int) -> None:
         """The set was frozen now."""
@@ -51,6 +51,9 @@ class Progress:
             reason = f"nothing has arrived for {in_words(now - self._moved_at)}"
             if oldest:
                 reason += f"; the oldest missing is {oldest[0].key}"
+        # For whoever begins and for whoever gets the result; not again at every look between.
+        notes = () if self._noted and status is Status.WAIT else self.notes
+        self._noted = True
         newest = max((window.newest for window in windows), default=0) / 1000
         since = oldest[0].modified if oldest else 0.0
         return Verdict(
@@ -63,7 +66,7 @@ class Progress:
             stalled=stalled,
             newly_stalled=newly_stalled,
             lag=max(0.0, now - newest) if status is Status.READY and newest else None,
-            notes=self.notes,
+            notes=notes,
             facts={**facts, **({} if self.size is None else {"bytes": self.size})},
         )
 
@@ -78,6 +81,7 @@ class Progress:
             "best": self._best,
             "moved_at": self._moved_at,
             "told": self._told,
+            "noted": self._noted,
             "size": self.size,
             "notes": list(self.notes),
         }
@@ -85,4 +89,4 @@ class Progress:
     def remember(self, memory: Mapping[str, Any]) -> None:
         """Go on where `memory` was taken."""
         self._best, self._moved_at, self._told = memory["best"], memory["moved_at"], memory["told"]
-        self.size, self.notes = memory["size"], tuple(memory["notes"])
+        self._noted, self.size, self.notes = memory["noted"], memory["size"], tuple(memory["notes"])
