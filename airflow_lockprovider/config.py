@@ -23,6 +23,12 @@ def lease_conn_id() -> str:
     return str(conf.get(SECTION, "lease_conn_id", fallback=DEFAULT_CONN_ID))
 
 
+def page_conn_ids() -> tuple[str, ...]:
+    """Airflow connections whose locks the page shows; the first one is shown first."""
+    given = str(conf.get(SECTION, "page_conn_ids", fallback=""))
+    return tuple(dict.fromkeys(filter(None, map(str.strip, given.split(","))))) or (lease_conn_id(),)
+
+
 def schema() -> str:
     """Schema of the lock tables in that database. Raises ConfigurationError for a name that is no plain SQL name."""
     return check_schema(conf.get(SECTION, "schema", fallback="lockprovider"))

@@ -50,6 +50,11 @@ def get_provider_info() -> dict[str, Any]:
                         default="dwh_default",
                         example="warehouse",
                     ),
+                    "page_conn_ids": _option(
+                        "Connections whose locks the Locks page shows, with commas between them. Empty: lease_conn_id.",
+                        default="",
+                        example="dwh_default,dwh_europe",
+                    ),
                     "schema": _option(
                         "Schema of the lock tables in that database. ``airflow locks init`` creates it.",
                         default="lockprovider",

@@ -46,17 +46,18 @@ class OverviewVerbs(Calls):
         self,
         wanted: Filter = ALL,
         *,
-        watch_held: float,
+        watch_held: float | None,
         mark: Mark | None = None,
         sort: Sort = "lock",
         descending: bool = False,
         limit: int = 200,
         offset: int = 0,
     ) -> list[Row]:
-        """A row per lease, and per lock without one that is paused or waited for.
+        """A row per lease, and per lock without one that is paused, waited for, or asked for by its name.
 
         Marks: ``late`` (two renewals were missed), ``expired``, ``too_long`` (longer than its expected_hold, or than
-        ``watch_held`` seconds), ``draining``. ``all_…`` count over the filter, ``matching`` with the mark, too.
+        ``watch_held`` seconds; None: never), ``draining``. ``all_…`` count over the filter,
+        ``matching`` with the mark, too.
         """
         rows = self.store.call(
             "page_locks",

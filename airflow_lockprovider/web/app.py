@@ -12,7 +12,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from airflow_lockprovider.web import pages, run_alone_routes
+from airflow_lockprovider.lease.errors import LockProviderError, SchemaOutdated, StoreUnavailable
+from airflow_lockprovider.web import acts, locks, pages, run_alone_routes
 from airflow_lockprovider.web.security import HEADERS, viewing
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,11 @@ def build_app() -> FastAPI:
     )
     app.add_middleware(_Headers)
     app.add_exception_handler(HTTPException, _refusal)
+    app.add_exception_handler(LockProviderError, _unable)
     app.add_exception_handler(Exception, _mistake)
     app.include_router(pages.router)
+    app.include_router(locks.router)
+    app.include_router(acts.router)
     app.include_router(run_alone_routes.router)
 
     @app.get("/openapi.json", dependencies=[Depends(viewing)], include_in_schema=False)
@@ -63,6 +67,14 @@ async def _refusal(request: Request, error: Exception) -> Response:
         back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(get_auth_manager().get_url_login(next_url=back), 302)
     return JSONResponse({"detail": error.detail}, error.status_code, headers=error.headers)
+
+
+async def _unable(request: Request, error: Exception) -> Response:
+    """The locks cannot be read: 503, why, and which kind of trouble, for the page to say what to do."""
+    kind = "down" if isinstance(error, StoreUnavailable) else "settings"
+    if isinstance(error, SchemaOutdated):
+        kind = "tables"
+    return JSONResponse({"detail": str(error), "kind": kind}, 503)
 
 
 async def _mistake(request: Request, error: Exception) -> Response:

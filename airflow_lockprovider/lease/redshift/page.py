@@ -33,7 +33,7 @@ _SORTS = {
 def page_locks(
     desk: Desk,
     *,
-    watch_held: float,
+    watch_held: float | None,
     renew_every: float | None,
     mark: str | None,
     sort: str,
@@ -47,13 +47,17 @@ def page_locks(
     if wanted["dag_id"] is not None:
         waiting = desk.session.run("page_waiting")
         waited_for = {row["lock_name"] for row in waiting if _is_of(json.loads(row["context"]), wanted)}
-    rows = [_marked(row, watch_held, renew_every) for row in _without_what_is_over(desk.session.run("page_rows"))]
+    there = _without_what_is_over(
+        desk.session.run("page_rows", lock_name=wanted["lock_name"] or ""), wanted["lock_name"]
+    )
+    rows = [_marked(row, watch_held, renew_every) for row in there]
     chosen = [row for row in rows if _is_wanted(row, waited_for, wanted)]
     counts = {
         "all_leases": sum(row["token"] is not None for row in chosen),
         "all_late": sum(row["late"] or row["expired"] for row in chosen),
         "all_too_long": sum(row["too_long"] for row in chosen),
         "all_draining": sum(row["draining"] for row in chosen),
+        "all_paused": sum(row["paused"] for row in chosen),
         "all_rows": len(chosen),
     }
     matching = [row for row in chosen if mark is None or _MARKS[mark](row)]
@@ -92,23 +96,24 @@ def _since(desk: Desk, seconds: float) -> Any:
 _OF_LEASE = ("token", "owner_id", "owner", "state", "units", "shared", "context", "created_at", "expires_at")
 
 
-def _without_what_is_over(rows: list[Row]) -> list[Row]:
+def _without_what_is_over(rows: list[Row], asked_for: str | None) -> list[Row]:
     # It stays in the table until a grant removes it; whether it drains, only that grant finds out.
     there = [row for row in rows if row["state"] in ("held", "reserved") or row["token"] is None]
     names = {row["lock_name"] for row in there}
     for row in rows:
-        if row["lock_name"] not in names and (row["paused"] or row["waiters"] > 0):
+        matters = row["paused"] or row["waiters"] > 0 or row["lock_name"] == asked_for
+        if matters and row["lock_name"] not in names:
             names.add(row["lock_name"])
             there.append({**row, **dict.fromkeys((*_OF_LEASE, "held_seconds", "expires_in_seconds", "ttl_seconds"))})
     return there
 
 
-def _marked(row: Row, watch_held: float, renew_every: float | None) -> Row:
+def _marked(row: Row, watch_held: float | None, renew_every: float | None) -> Row:
     context = json.loads(row["context"]) if row["context"] else {}
     names = ("held_seconds", "expires_in_seconds", "ttl_seconds")
     held, remaining, ttl = (None if row[name] is None else float(row[name]) for name in names)
     alive = row["state"] == "held" and remaining is not None and remaining > 0
-    expected = float(context.get("expected_hold") or watch_held)
+    expected = context.get("expected_hold") or watch_held
     return {
         **row,
         "context": context,
@@ -120,7 +125,7 @@ def _marked(row: Row, watch_held: float, renew_every: float | None) -> Row:
         "waiters": int(row["waiters"]),
         "expired": row["state"] in ("held", "reserved") and remaining is not None and remaining <= 0,
         "late": alive and remaining < ttl - 2 * (renew_every or ttl / 4),  # type: ignore[operator]
-        "too_long": alive and held is not None and held > expected,
+        "too_long": alive and held is not None and expected is not None and held > float(expected),
         "draining": False,
     }
 

@@ -2,7 +2,7 @@
 -- A filter that is null does not filter. position() rather than like: nobody has to escape anything.
 
 -- name: page_locks
--- One row per lease, or per lock that is paused or waited for. A filter by task also shows the locks it waits for.
+-- One row per lease, or per lock that is paused, waited for or asked for by its name. A filter by task also shows the locks it waits for.
 with chosen as (
     select l.lock_name, l.capacity, l.paused, l.note, l.waiters, l.token, l.owner_id, l.owner, l.state, l.units, l.shared,
            l.context, l.created_at, l.expires_at, l.held_seconds, l.expires_in_seconds, l.ttl_seconds,
@@ -10,10 +10,11 @@ with chosen as (
            l.state = 'held' and l.expires_in_seconds > 0
                and l.expires_in_seconds < l.ttl_seconds - 2 * coalesce(%(renew_every)s::float8, l.ttl_seconds / 4) as late,
            l.state = 'held' and l.expires_in_seconds > 0
-               and l.held_seconds > coalesce((l.context ->> 'expected_hold')::float8, %(watch_held)s::float8) as too_long,
+               and coalesce(l.held_seconds > coalesce((l.context ->> 'expected_hold')::float8, %(watch_held)s::float8), false)
+               as too_long,
            l.state not in ('held', 'reserved') as draining
     from :"schema".locks l
-    where (l.held or l.paused or l.waiters > 0)
+    where (l.held or l.paused or l.waiters > 0 or %(lock_name)s::text is not null)
       and (%(lock_name)s::text is null or l.lock_name = %(lock_name)s)
       and (%(search)s::text is null
            or position(lower(%(search)s) in lower(l.lock_name)) > 0
@@ -36,6 +37,7 @@ with chosen as (
            count(*) filter (where c.late or c.expired) over () as all_late,
            count(*) filter (where c.too_long) over () as all_too_long,
            count(*) filter (where c.draining) over () as all_draining,
+           count(*) filter (where c.paused) over () as all_paused,
            count(*) over () as all_rows
     from chosen c
 )

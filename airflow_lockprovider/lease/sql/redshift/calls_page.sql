@@ -3,7 +3,7 @@
 -- name: page_rows
 select lock_name, capacity, paused, note, waiters, token, owner_id, owner, state, units, shared, context, created_at,
        expires_at, held_seconds, expires_in_seconds, ttl_seconds
-from :"schema".locks where token is not null or paused or waiters > 0
+from :"schema".locks where token is not null or paused or waiters > 0 or lock_name = %(lock_name)s
 
 -- name: page_waiting
 select lock_name, context from :"schema".lock_queue

@@ -1,0 +1,174 @@
+"""What the page reads. Everything here only looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Query, status
+
+from airflow_lockprovider import config
+from airflow_lockprovider.lease.engine import LeaseEngine
+from airflow_lockprovider.lease.model import Waiter
+from airflow_lockprovider.lease.overview import Filter, Mark, Row, Sort
+from airflow_lockprovider.web.answers import Counts, History, Now, OneLock, Statistics
+from airflow_lockprovider.web.security import User, may_steer, viewing
+from airflow_lockprovider.web.timeline import spans
+from airflow_lockprovider.web.warehouse import Asked
+
+router = APIRouter(prefix="/api", dependencies=[Depends(viewing)], tags=["Look"])
+
+_WAITERS = 200
+"""Most waiters in one answer."""
+_HISTORY = 1000
+"""Most events from which a timeline is drawn."""
+_SHOWN = 200
+"""Most events that are sent along with a lock."""
+
+Text = Annotated[str | None, Query(max_length=500)]
+Hours = Annotated[float, Query(gt=0, le=24 * 366, description="How far to look back.")]
+
+
+def of_task(
+    lock: Text = None,
+    search: Text = None,
+    dag_id: Text = None,
+    run_id: Text = None,
+    task_id: Text = None,
+    map_index: Annotated[str | None, Query(description="Anything but a number from 0 on: not mapped.")] = None,
+) -> Filter:
+    """What a request is about. Airflow's tabs send ``{MAP_INDEX}`` as it is for a task that is not mapped."""
+    index = int(map_index) if map_index and map_index.isascii() and map_index.isdigit() else None
+    return Filter(lock or None, search or None, dag_id or None, run_id or None, task_id or None, index)
+
+
+Wanted = Annotated[Filter, Depends(of_task)]
+
+
+@router.get("/now", summary="Who holds what, who waits")
+async def now(
+    asked: Asked,
+    user: User,
+    wanted: Wanted,
+    mark: Annotated[Mark | None, Query(description="Only those that need a look.")] = None,
+    sort: Sort = "lock",
+    descending: bool = False,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    offset: Annotated[int, Query(ge=0)] = 0,
+) -> Now:
+    """Leases, locks that are paused or waited for, and the line. By task: what it holds and what it waits for."""
+    watch_held = config.watch_held()
+
+    def look(engine: LeaseEngine) -> tuple[list[Row], Row, list[Waiter]]:
+        page = engine.overview(
+            wanted,
+            watch_held=watch_held,
+            mark=mark,
+            sort=sort,
+            descending=descending,
+            limit=limit,
+            offset=offset,
+        )
+        counted = page or engine.overview(wanted, watch_held=watch_held, limit=1)
+        return page, counted[0] if counted else {}, engine.queue(wanted.lock_name)
+
+    rows, counted, line = await asked.ask(look)
+    waiters = _chosen(line, wanted, {row["lock_name"] for row in rows})
+    counts = {
+        name: counted.get(f"all_{name}", 0) for name in ("rows", "leases", "late", "too_long", "draining", "paused")
+    }
+    return Now.model_validate(
+        {
+            "conn_id": asked.conn_id,
+            "conn_ids": config.page_conn_ids(),
+            "user": user.get_name(),
+            "may_act": may_steer(user, asked.conn_id),
+            "counts": Counts(**counts, waiters=len(waiters), matching=rows[0]["matching"] if rows else 0),
+            "locks": rows,
+            "waiters": [_waiter(one, wanted) for one in waiters[:_WAITERS]],
+        }
+    )
+
+
+@router.get("/lock", summary="Everything about one lock")
+async def one_lock(asked: Asked, user: User, name: Annotated[str, Query(max_length=500)], hours: Hours = 24) -> OneLock:
+    """Leases, line, statistics, who held it when, and what happened. 404 if nobody has ever asked for it."""
+    wanted = Filter(lock_name=name)
+    watch_held = config.watch_held()
+
+    def look(engine: LeaseEngine) -> tuple[list[Row], list[Waiter], list[Row], list[Row], list[Row]]:
+        return (
+            engine.overview(wanted, watch_held=watch_held, limit=1000),
+            engine.queue(name),
+            engine.events(wanted, limit=_HISTORY),
+            engine.lock_statistics(hours * 3600, name),
+            engine.owner_statistics(hours * 3600, wanted, 50),
+        )
+
+    rows, line, events, stats, owners = await asked.ask(look)
+    if not rows and not events:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"nobody has ever asked for a lock {name!r}")
+    lock: Mapping[str, Any] = rows[0] if rows else {}
+    leases = [row for row in rows if row["token"] is not None]
+    since = datetime.now(UTC).timestamp() - hours * 3600
+    drawn = [span for span in spans(events, leases) if span.end is None or span.end.timestamp() >= since]
+    return OneLock.model_validate(
+        {
+            "conn_id": asked.conn_id,
+            "may_act": may_steer(user, asked.conn_id),
+            "name": name,
+            "capacity": lock.get("capacity"),
+            "paused": lock.get("paused", False),
+            "note": lock.get("note"),
+            "leases": leases,
+            "waiters": [_waiter(one, wanted) for one in line[:_WAITERS]],
+            "hours": hours,
+            "stats": stats[0] if stats else None,
+            "owners": owners,
+            "known_since": events[-1]["at"] if len(events) == _HISTORY else None,
+            "spans": [asdict(span) for span in drawn],
+            "events": events[:_SHOWN],
+        }
+    )
+
+
+@router.get("/history", summary="What happened")
+async def history(
+    asked: Asked,
+    wanted: Wanted,
+    before: Annotated[int | None, Query(ge=0, description="event_id at which the last answer ended.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> History:
+    """Newest first."""
+    events = await asked.ask(lambda engine: engine.events(wanted, before=before, limit=limit))
+    last = events[-1]["event_id"] if len(events) == limit else None
+    return History.model_validate({"events": events, "before": last})
+
+
+@router.get("/stats", summary="Hold and wait times")
+async def statistics(asked: Asked, wanted: Wanted, hours: Hours = 24) -> Statistics:
+    """By lock and by owner; the busiest 500 of each."""
+
+    def look(engine: LeaseEngine) -> tuple[list[Row], list[Row]]:
+        by_lock = [] if wanted.dag_id else engine.lock_statistics(hours * 3600, wanted.lock_name)
+        return by_lock, engine.owner_statistics(hours * 3600, wanted)
+
+    locks, owners = await asked.ask(look)
+    return Statistics.model_validate({"hours": hours, "locks": locks, "owners": owners})
+
+
+def _chosen(line: Sequence[Waiter], wanted: Filter, shown: set[str]) -> list[Waiter]:
+    if wanted.dag_id is not None:
+        # Also who waits for what this task holds, and who stands before it.
+        line = [one for one in line if one.lock_name in shown or wanted.fits(dict(one.context))]
+    if wanted.search is None:
+        return list(line)
+    part = wanted.search.lower()
+    return [one for one in line if part in one.lock_name.lower() or part in one.owner.lower()]
+
+
+def _waiter(one: Waiter, wanted: Filter) -> dict[str, Any]:
+    mine = wanted.dag_id is not None and wanted.fits(dict(one.context))
+    return {**asdict(one), "mine": mine}
