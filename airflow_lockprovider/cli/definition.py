@@ -41,6 +41,15 @@ def get_locks_cli_commands() -> list[CLICommand]:
     )
     file = Arg(("--file",), help="try this rule file (default: option rules of section lockprovider)", metavar="PATH")
     dag = Arg(("--dag-id",), help="only tasks of this DAG", metavar="DAG")
+    since = Arg(("--since",), help="how far back (default: %(default)s)", metavar="TIME", default="24 hours")
+    owners = Arg(("--owners",), help="by task, not only by lock", action="store_true")
+    limits = (
+        Arg(("--held",), help="from when on a lease is held too long (default: option watch_held)", metavar="TIME"),
+        Arg(("--waiting",), help="from when on somebody waits too long (default: watch_waiting)", metavar="TIME"),
+        Arg(("--queue",), help="more waiters than this are too many (default: watch_queue)", metavar="NUMBER"),
+    )
+    clean = Arg(("--clean-up",), help="remove what is over before looking", action="store_true")
+    alert = Arg(("--alert",), help="tell it over the channels of option alerts, too", action="store_true")
     database = (
         Arg(
             ("--conn-id",),
@@ -59,9 +68,12 @@ def get_locks_cli_commands() -> list[CLICommand]:
             help="Look at and look after the locks in the data warehouse",
             subcommands=(
                 command("init", "Create the lock tables, or upgrade them"),
+                command("upgrade", "The same as init", function="init"),
                 command("list", "Who holds which lock", only, ARG_OUTPUT, function="list_leases"),
                 command("queue", "Who waits for which lock, in order", only, ARG_OUTPUT),
                 command("history", "What happened, newest first", only, limit, ARG_OUTPUT),
+                command("stats", "How long locks were held and waited for", only, since, owners, ARG_OUTPUT),
+                command("check", "What is wrong: exit code 3 if anything is", only, *limits, clean, alert, ARG_OUTPUT),
                 command("show", "Everything about one lock", name, ARG_OUTPUT),
                 command("revoke", "Take a lock away from its owners", name, reason, by, token, terminate, ARG_YES),
                 command("pause", "Grant a lock to nobody until resume; who holds it goes on", name, reason, by),

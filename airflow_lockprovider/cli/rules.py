@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_lockprovider.cli.environment import variable
 from airflow_lockprovider.cli.output import print_rows
 from airflow_lockprovider.desk.cells import Row
+from airflow_lockprovider.desk.verbs import Refusal
 
 if TYPE_CHECKING:
     from airflow_lockprovider.policies.rule import Rule
@@ -31,7 +32,7 @@ def show_rules(args: Namespace) -> None:
     with _rules_from(args.file):
         path = config.rules_file()
         if path is None:
-            raise SystemExit("airflow locks: there are no rules: set rules in section lockprovider, or say --file")
+            raise Refusal("there are no rules: set rules in section lockprovider, or say --file")
         rules = read_rules(path)
         dags, errors = _load(args)
     dags = [dag for dag in dags if args.dag_id in (None, dag.dag_id)]
@@ -83,18 +84,6 @@ def _load(args: Namespace) -> tuple[list[Any], dict[str, str]]:
     return dags, errors
 
 
-@contextmanager
-def _rules_from(file: str | None) -> Iterator[None]:
+def _rules_from(file: str | None) -> AbstractContextManager[None]:
     """Take the rules from another file, to try it before all processes have it."""
-    if file is None:
-        yield
-        return
-    before = os.environ.get(_OPTION)
-    os.environ[_OPTION] = str(Path(file).expanduser().absolute())
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_OPTION]
-        else:
-            os.environ[_OPTION] = before
+    return variable(_OPTION, str(Path(file).expanduser().absolute())) if file else nullcontext()

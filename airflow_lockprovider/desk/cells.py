@@ -8,7 +8,8 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
-_DURATIONS = ("held_for", "expires_in", "waiting_for", "waited", "held", "for")
+_HELD = ("held_for", "held", "held_avg", "held_p95", "held_max", "held_total")
+_DURATIONS = frozenset((*_HELD, "expires_in", "waiting_for", "waited", "waited_avg", "waited_max", "for"))
 """Keys whose values are seconds."""
 
 
@@ -22,11 +23,11 @@ def for_programs(row: Row) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for name, value in row.items():
         if name in _DURATIONS:
-            plain[f"{name}_seconds"] = None if value is None else round(value, 3)
+            plain[f"{name}_seconds"] = None if value is None else round(float(value), 3)
         elif isinstance(value, datetime):
             plain[name] = value.astimezone(UTC).isoformat()
         elif isinstance(value, list):
-            plain[name] = [for_programs(entry) for entry in value]
+            plain[name] = [for_programs(entry) if isinstance(entry, Mapping) else entry for entry in value]
         else:
             plain[name] = value
     return plain

@@ -46,6 +46,10 @@ class Refusal(Exception):
     """It was not done, and this is why."""
 
 
+class Found(Exception):
+    """The command did its work, and what it looked for is there: something is wrong, and has been printed."""
+
+
 def init(args: Namespace, desk: Desk) -> None:
     """Create the lock tables, or upgrade them."""
     changed = desk.engine.init_schema()

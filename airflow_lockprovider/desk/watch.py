@@ -15,7 +15,10 @@ from airflow_lockprovider.lease.settings import LeaseSettings
 
 HELD, LATE, WAITING, QUEUE = "held too long", "renewal late", "waiting too long", "queue too long"
 DEAD, LOST, FORGOTTEN = "dead owner", "lease lost", "waiter forgotten"
+BY_TASK_STATE = frozenset({DEAD, LOST, FORGOTTEN})
+"""Kinds that only the states of the tasks can tell."""
 _ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+_AT_WORK = frozenset({"running", "deferred"})
 _MISSED = 2
 """Renewals that may be missed before it is worth a word."""
 
@@ -147,15 +150,15 @@ def _lost(
         if who in told or who in alive or event.event == "guarded":
             continue
         told.add(who)  # its newest event decides
-        if event.event in ("expired", "revoked") and states.get(event.owner_id) == "running":
+        if event.event in ("expired", "revoked") and states.get(event.owner_id) in _AT_WORK:
             yield Problem(
                 LOST,
                 event.lock_name,
                 event.owner,
                 f"its lease has {'expired' if event.event == 'expired' else 'been revoked'} at "
-                f"{event.at:%Y-%m-%d %H:%M:%S%z}, but the task is still running",
+                f"{event.at:%Y-%m-%d %H:%M:%S%z}, but the task is {states[event.owner_id]}",
                 "its guarded writes fail; all else it does may overlap with its successor: stop the task",
-                detail={"token": event.token, "task_state": "running"},
+                detail={"token": event.token, "task_state": states[event.owner_id]},
             )
 
 

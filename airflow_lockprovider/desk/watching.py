@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from airflow_lockprovider.desk.watch import DEAD, Problem, Thresholds, problems
 from airflow_lockprovider.lease.engine import LeaseEngine
-from airflow_lockprovider.lease.model import Lease, Waiter
+from airflow_lockprovider.lease.model import Lease, LeaseEvent, Waiter
+from airflow_lockprovider.lease.overview import Filter
 
 _FAR_BACK = 1000
 """How many events are looked through."""
@@ -24,8 +25,8 @@ class Party:
     """dag_id, run_id, task_id, map_index where known."""
 
 
-TaskStates = Callable[[Sequence[Party]], Mapping[str, str]]
-"""Owner id → state of the task instance, of those for whom it is known."""
+TaskStates = Callable[[Sequence[Party]], Mapping[str, str] | None]
+"""Owner id → state of the task instance, of those for whom it is known. None: Airflow did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,13 @@ class Round:
     problems: tuple[Problem, ...]
     leases: tuple[Lease, ...]
     waiters: tuple[Waiter, ...]
+    lock_names: frozenset[str] = frozenset()
+    """Locks of which anything was heard lately."""
+    blind: bool = False
+    """Nobody could say how the tasks are: whether an owner is dead is unknown."""
     cleaned_up: int = 0
+    only: str | None = None
+    """The one lock that was looked at; None: all."""
 
 
 def watch(
@@ -48,16 +55,21 @@ def watch(
 ) -> Round:
     """Look at all locks, or at one, and judge. ``clean_up``: remove first what is over; else nothing is changed."""
     cleaned = engine.clean_up() if clean_up else 0
-    leases, waiters, history = engine.leases(name), engine.queue(name), engine.history(name, _FAR_BACK)
-    known: Mapping[str, str] = {}
+    leases, waiters = engine.leases(name), engine.queue(name)
+    events = engine.events(Filter(lock_name=name), limit=_FAR_BACK)
+    history = [LeaseEvent(**{field.name: event[field.name] for field in fields(LeaseEvent)}) for event in events]
+    known: Mapping[str, str] | None = None
     if states is not None:
         parties = [Party(lease.owner_id, lease.context) for lease in leases]
         parties += [Party(waiter.owner_id, waiter.context) for waiter in waiters]
-        parties += [Party(event.owner_id, {}) for event in history if event.event in ("expired", "revoked")]
+        parties += [
+            Party(event["owner_id"], event["context"]) for event in events if event["event"] in ("expired", "revoked")
+        ]
         known = states(parties)
     found = problems(leases, waiters, thresholds, engine.settings, history=history, states=known)
     if any(problem.kind == DEAD for problem in found):
         # A task gives its lock back before it says that it has ended: what is gone by now was in order.
         still = {lease.token for lease in engine.leases(name)}
         found = [problem for problem in found if problem.kind != DEAD or problem.detail["token"] in still]
-    return Round(tuple(found), tuple(leases), tuple(waiters), cleaned)
+    names = frozenset(event.lock_name for event in history)
+    return Round(tuple(found), tuple(leases), tuple(waiters), names, known is None, cleaned, name)

@@ -13,7 +13,11 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def synced(airflow_db):
-    """The DAGs of the file beside this one, as the DAG processor leaves them in the database."""
+    sync()
+
+
+def sync():
+    """Put the DAGs of the file beside this one into the database, as the DAG processor does."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
 

