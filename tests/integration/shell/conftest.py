@@ -43,9 +43,8 @@ class Shell:
         """Do not wait for it."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         command = [sys.executable, "-m", "airflow_lockprovider.shell", *words]
-        self._started.append(
-            subprocess.Popen(command, **{"env": self.environment, "text": True, **pipes, **options})  # type: ignore[call-overload]
-        )
+        given = {"env": self.environment, "text": True, "preexec_fn": hangups_count, **pipes, **options}
+        self._started.append(subprocess.Popen(command, **given))  # type: ignore[call-overload]
         return self._started[-1]
 
     def __call__(self, *words: str, input: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
@@ -71,6 +70,11 @@ def shell(database: str, engine: LeaseEngine) -> Iterator[Shell]:
     shell = Shell(database)
     yield shell
     shell.end()
+
+
+def hangups_count() -> None:
+    """The tests may themselves run under nohup, which every process beneath them would inherit."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def until(true: Callable[[], Any], seconds: float = 20) -> Any:
