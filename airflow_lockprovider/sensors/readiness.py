@@ -24,7 +24,8 @@ from airflow_lockprovider.readiness.probe import Probe
 from airflow_lockprovider.readiness.verdict import Status, Verdict
 from airflow_lockprovider.sensors.asset_event import event_extra, tell_outlets
 from airflow_lockprovider.sensors.mode_override import check_mode, looks_once
-from airflow_lockprovider.triggers.readiness import ReadinessTrigger, client_of, log_verdict
+from airflow_lockprovider.triggers.clients import client_of
+from airflow_lockprovider.triggers.readiness import ReadinessTrigger, log_verdict
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from functools import cache, partial
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_lockprovider.readiness.pace import Pace
-from airflow_lockprovider.readiness.plan import Endpoint, ProbePlan
+from airflow_lockprovider.readiness.plan import ProbePlan
 from airflow_lockprovider.readiness.verdict import Status, Verdict
+from airflow_lockprovider.triggers.clients import connect, in_thread
 from airflow_lockprovider.triggers.settle import Settled
-
-_THREADS = 32
-"""Looks at the same time, in one triggerer. Threads of our own: the loop's default ones are few, all triggers share
-them, and a slow answer would hold up somebody else's."""
-_CONNECT_TIMEOUT, _READ_TIMEOUT = 10, 30
-Answer = TypeVar("Answer")
 
 
 class ReadinessTrigger(BaseTrigger):
@@ -74,15 +65,15 @@ class ReadinessTrigger(BaseTrigger):
         plan = ProbePlan.from_dict(self.plan)
         pace = Pace(*self.poke_interval)
         # Also what only calculates is done in a thread: the state of a large set takes a while to unpack.
-        probe = await _in_thread(plan.probe, await _connect(plan), self.state)
+        probe = await in_thread(plan.probe, await connect(plan), self.state)
         arrived = -1
         while True:
-            verdict = await _in_thread(probe.step)
+            verdict = await in_thread(probe.step)
             log_verdict(self.log, verdict)
             if verdict.status is not Status.WAIT:
                 return self._event("verdict", verdict)
             if probe.must_begin:
-                return self._event("begin", verdict, await _in_thread(probe.state))
+                return self._event("begin", verdict, await in_thread(probe.state))
             left = self.deadline - time.time()
             if left <= 0:
                 return self._event("timeout", verdict)
@@ -91,7 +82,7 @@ class ReadinessTrigger(BaseTrigger):
             arrived = verdict.arrived
             if probe.errors_in_a_row:
                 # A client may hold on to an expired token or a dead connection.
-                probe.clients = await _connect(plan)
+                probe.clients = await connect(plan, instead_of=probe.clients)
 
     def _event(
         self, outcome: str, verdict: Verdict | None = None, state: str = "", message: str = ""
@@ -108,53 +99,5 @@ class ReadinessTrigger(BaseTrigger):
 def log_verdict(log: Any, verdict: Verdict) -> None:
     """Say where things stand; louder when they have come to a standstill."""
     (log.warning if verdict.newly_stalled else log.info)("%s: %s", verdict.status, verdict)
-
-
-def client_of(endpoint: Endpoint, connection: Any = None, *, resolved: bool = False) -> Any:
-    """A boto3 client for ``endpoint``. ``resolved``: use ``connection`` (or none) instead of looking it up."""
-    # Imported here: it takes seconds, and neither parsing a DAG nor the triggerer's loop should wait for it.
-    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
-    from botocore.config import Config
-
-    hook: Any = AwsBaseHook(aws_conn_id=endpoint.conn_id, region_name=endpoint.region, client_type=endpoint.service)
-    if resolved:
-        hook.conn_config = AwsConnectionWrapper(conn=connection, region_name=endpoint.region)
-    if hook.conn_config.botocore_config is None:  # the connection's config_kwargs come first
-        # A look is repeated anyway: better to hear soon that it did not work.
-        quick = Config(
-            connect_timeout=_CONNECT_TIMEOUT,
-            read_timeout=_READ_TIMEOUT,
-            retries={"mode": "standard", "total_max_attempts": 3},
-        )
-        hook.conn_config.botocore_config = quick
-    return hook.get_conn()
-
-
-async def _connect(plan: ProbePlan) -> dict[str, Any]:
-    """The clients of a plan. Connections are asked for on the loop, where Airflow's API is asynchronous; clients
-    are built in a thread, where botocore reads its files."""
-    clients = {}
-    for name, endpoint in plan.endpoints.items():
-        connection = await _connection_of(endpoint)
-        clients[name] = await _in_thread(partial(client_of, endpoint, connection, resolved=True))
-    return clients
-
-
-async def _connection_of(endpoint: Endpoint) -> Any:
-    if not endpoint.conn_id:
-        return None
-    try:
-        return await BaseHook.aget_connection(endpoint.conn_id)
-    except AirflowNotFoundException:
-        return None  # as the hooks of the amazon provider do: fall back on boto3's own credentials
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="lockprovider-readiness")
-
-
-async def _in_thread(work: Callable[..., Answer], *arguments: Any) -> Answer:
-    """As asyncio.to_thread, with threads of our own. The context goes along: the log of a trigger hangs on it."""
-    return await asyncio.get_running_loop().run_in_executor(_threads(), copy_context().run, work, *arguments)
+    for note in verdict.notes:
+        log.warning(note)

@@ -106,11 +106,11 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
         def client_of(endpoint: Endpoint, *_: Any, **__: Any) -> Any:
             return world.client({"eu-west-1": "replica"}.get(endpoint.region or "", "source"))
 
-        async def connect(plan: ProbePlan) -> dict[str, Any]:
+        async def connect(plan: ProbePlan, **_: Any) -> dict[str, Any]:
             return {name: client_of(endpoint) for name, endpoint in plan.endpoints.items()}
 
         monkeypatch.setattr(sensor_module, "client_of", client_of)
-        monkeypatch.setattr(trigger_module, "_connect", connect)
+        monkeypatch.setattr(trigger_module, "connect", connect)
 
     return install
 
