@@ -21,9 +21,10 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        "operators": _modules("operators.door", "operators.locked", "operators.scope"),
+        "operators": _modules("operators.door", "operators.locked", "operators.scope", "operators.s3_write_manifest"),
         "sensors": _modules(
             "sensors.s3_replication",
+            "sensors.s3_manifest",
             "sensors.glue_crawl",
             "sensors.glue_partition",
             "sensors.glue_job_run",

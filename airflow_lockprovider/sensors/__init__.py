@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from airflow_lockprovider.sensors.glue_job_run import GlueJobRunSensor
     from airflow_lockprovider.sensors.glue_partition import GluePartitionSensor
     from airflow_lockprovider.sensors.redshift_external_data import RedshiftExternalDataSensor
+    from airflow_lockprovider.sensors.s3_manifest import S3ManifestSensor
     from airflow_lockprovider.sensors.s3_replication import S3ReplicationSensor
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "GlueJobRunSensor",
     "GluePartitionSensor",
     "RedshiftExternalDataSensor",
+    "S3ManifestSensor",
     "S3ReplicationSensor",
 ]
 
@@ -25,6 +27,7 @@ _HOMES = {
     "GlueJobRunSensor": "airflow_lockprovider.sensors.glue_job_run",
     "GluePartitionSensor": "airflow_lockprovider.sensors.glue_partition",
     "RedshiftExternalDataSensor": "airflow_lockprovider.sensors.redshift_external_data",
+    "S3ManifestSensor": "airflow_lockprovider.sensors.s3_manifest",
     "S3ReplicationSensor": "airflow_lockprovider.sensors.s3_replication",
 }
 
