@@ -1,9 +1,10 @@
 // What every page of ours shares: the API, Airflow's theme and links, the dialog. Text is always set as text.
 
 export class Refused extends Error {
-  constructor(status, detail) {
+  constructor(status, detail, kind = null) {
     super(detail);
     this.status = status;
+    this.kind = kind;
   }
 }
 
@@ -25,7 +26,7 @@ export async function api(path, options = {}) {
   } catch {
     // a proxy's error page
   }
-  if (!answer.ok) throw new Refused(answer.status, words(body) || `the server answered ${answer.status}`);
+  if (!answer.ok) throw new Refused(answer.status, words(body) || `the server answered ${answer.status}`, body?.kind);
   return body;
 }
 
