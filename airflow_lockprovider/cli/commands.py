@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Callable
 
 from airflow_lockprovider.cli.check import check_locks
+from airflow_lockprovider.cli.doctor import doctor as examine
 from airflow_lockprovider.cli.environment import server
 from airflow_lockprovider.cli.output import print_rows
 from airflow_lockprovider.cli.rules import show_rules
@@ -53,6 +54,7 @@ history = _command(verbs.history)
 show = _command(verbs.show)
 stats = _command(statistics.stats)
 check = _command(check_locks)
+doctor = _command(examine)
 revoke = _command(verbs.revoke)
 pause = _command(verbs.pause)
 resume = _command(verbs.resume)

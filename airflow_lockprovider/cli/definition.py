@@ -25,8 +25,6 @@ def get_locks_cli_commands() -> list[CLICommand]:
         positive_int,
     )
 
-    from airflow_lockprovider.cli.ready_definition import ready_group
-
     name = Arg(("name",), help="name of the lock")
     only = Arg(("--lock",), help="only this lock", metavar="NAME")
     limit = Arg(
@@ -76,6 +74,7 @@ def get_locks_cli_commands() -> list[CLICommand]:
                 command("history", "What happened, newest first", only, limit, ARG_OUTPUT),
                 command("stats", "How long locks were held and waited for", only, since, owners, ARG_OUTPUT),
                 command("check", "What is wrong: exit code 3 if anything is", only, *limits, clean, alert, ARG_OUTPUT),
+                command("doctor", "Does all that the locks need work: exit code 3 if not", ARG_OUTPUT),
                 command("show", "Everything about one lock", name, ARG_OUTPUT),
                 command("revoke", "Take a lock away from its owners", name, reason, by, token, terminate, ARG_YES),
                 command("pause", "Grant a lock to nobody until resume; who holds it goes on", name, reason, by),
@@ -88,7 +87,6 @@ def get_locks_cli_commands() -> list[CLICommand]:
                     func=lazy_load_command(f"{_COMMANDS}rules"),
                     args=(file, dag, ARG_OUTPUT, ARG_VERBOSE),
                 ),
-                ready_group(),
             ),
         )
     ]

@@ -20,7 +20,7 @@ _CODE = (
     "views.sql",
     "roles.sql",
 )
-_CALLS = ("calls.sql", "calls_standby.sql", "calls_alerts.sql", "calls_page.sql")
+_CALLS = ("calls.sql", "calls_standby.sql", "calls_alerts.sql", "calls_page.sql", "calls_doctor.sql")
 
 
 class Statements:

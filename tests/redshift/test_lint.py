@@ -13,7 +13,7 @@ from tests.redshift.lint import refusals
 SQL = statements("redshift", "lockprovider")
 CALLS = [
     name
-    for script in ("calls.sql", "calls_page.sql")
+    for script in ("calls.sql", "calls_page.sql", "calls_doctor.sql")
     for name in re.findall(r"^-- name: (\w+)$", SQL.script(script), re.MULTILINE)
 ]
 
