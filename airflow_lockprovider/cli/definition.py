@@ -25,6 +25,8 @@ def get_locks_cli_commands() -> list[CLICommand]:
         positive_int,
     )
 
+    from airflow_lockprovider.cli.ready_definition import ready_group
+
     name = Arg(("name",), help="name of the lock")
     only = Arg(("--lock",), help="only this lock", metavar="NAME")
     limit = Arg(
@@ -87,6 +89,7 @@ def get_locks_cli_commands() -> list[CLICommand]:
                     func=lazy_load_command(f"{_COMMANDS}rules"),
                     args=(file, dag, ARG_OUTPUT, ARG_VERBOSE),
                 ),
+                ready_group(),
             ),
         )
     ]
