@@ -27,7 +27,7 @@ def ready_group() -> GroupCommand:
         required=True,
         metavar="PARTITION",
     )
-    location_prefix = Arg(("--location-prefix",), help="where the partitions have to lie", metavar="s3://…")
+    location_prefix = Arg(("--location-prefix",), help="where the partitions have to lie", metavar="s3://BUCKET/PATH")
 
     def command(name: str, text: str, *args: Arg) -> ActionCommand:
         run = lazy_load_command(f"airflow_lockprovider.cli.ready.{name.replace('-', '_')}")
