@@ -5,8 +5,9 @@ Airflow imports this package in every process, so names are loaded when they are
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from airflow_lockprovider.lazy import names_from
 
 if TYPE_CHECKING:
     from airflow_lockprovider.decorators.lock import lock
@@ -32,20 +33,17 @@ __all__ = [
     "with_lock",
 ]
 
-_HOMES = {
-    "Lease": "airflow_lockprovider.lease.model",
-    "LeaseHook": "airflow_lockprovider.hooks.lease",
-    "Lock": "airflow_lockprovider.lease.lock",
-    "LockRetryPolicy": "airflow_lockprovider.operators.retry_policy",
-    "LockedOperator": "airflow_lockprovider.operators.door",
-    "lock": "airflow_lockprovider.decorators.lock",
-    "lock_scope": "airflow_lockprovider.operators.scope",
-    "locked": "airflow_lockprovider.operators.locked",
-    "with_lock": "airflow_lockprovider.operators.locked",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = names_from(
+    __name__,
+    {
+        "Lease": "lease.model",
+        "LeaseHook": "hooks.lease",
+        "Lock": "lease.lock",
+        "LockRetryPolicy": "operators.retry_policy",
+        "LockedOperator": "operators.door",
+        "lock": "decorators.lock",
+        "lock_scope": "operators.scope",
+        "locked": "operators.locked",
+        "with_lock": "operators.locked",
+    },
+)

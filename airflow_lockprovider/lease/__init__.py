@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from airflow_lockprovider.lazy import names_from
+
 if TYPE_CHECKING:
     from airflow_lockprovider.lease.engine import LeaseEngine
     from airflow_lockprovider.lease.errors import (
@@ -50,31 +52,28 @@ __all__ = [
 ]
 
 # Where they live. Loaded when they are first used: a DAG file needs a Lock when it is parsed, and no engine.
-_HOMES = {
-    "Blocker": "model",
-    "Busy": "model",
-    "ConfigurationError": "errors",
-    "Keeper": "keeper",
-    "Lease": "model",
-    "LeaseEngine": "engine",
-    "LeaseLost": "errors",
-    "LeaseSet": "lease_set",
-    "LeaseSettings": "settings",
-    "LeaseWaitTimeout": "errors",
-    "Lock": "lock",
-    "LockProviderError": "errors",
-    "RedshiftStore": "redshift",
-    "SchemaOutdated": "errors",
-    "Store": "store",
-    "StoreUnavailable": "errors",
-    "Waiter": "model",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = names_from(
+    __name__,
+    {
+        "Blocker": "model",
+        "Busy": "model",
+        "ConfigurationError": "errors",
+        "Keeper": "keeper",
+        "Lease": "model",
+        "LeaseEngine": "engine",
+        "LeaseLost": "errors",
+        "LeaseSet": "lease_set",
+        "LeaseSettings": "settings",
+        "LeaseWaitTimeout": "errors",
+        "Lock": "lock",
+        "LockProviderError": "errors",
+        "RedshiftStore": "redshift",
+        "SchemaOutdated": "errors",
+        "Store": "store",
+        "StoreUnavailable": "errors",
+        "Waiter": "model",
+    },
+)
 
 
 def connect(

@@ -6,12 +6,10 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
+from airflow_lockprovider.lease.calls import Calls
 from airflow_lockprovider.lease.duration import Duration, seconds
 from airflow_lockprovider.lease.lease_set import LeaseSet
-from airflow_lockprovider.lease.listener import Listener
 from airflow_lockprovider.lease.model import Busy, Lease, TicketView
-from airflow_lockprovider.lease.settings import LeaseSettings
-from airflow_lockprovider.lease.store import Store
 
 Mode = Literal["auto", "always", "never"]
 
@@ -21,18 +19,14 @@ _FIRST_LOOK = 0.01
 """Seconds to the second look; the pauses double up to poll_interval."""
 
 
-class StandbyVerbs:
+class StandbyVerbs(Calls):
     """Part of `LeaseEngine`: who waits where. Nothing here grants anything, `confirm` does.
 
     How long a lock is usually held, and how long a call-up takes, is read from history by the database. A store that
     cannot tell waiters of a change has no standby: its workers would only poll.
     """
 
-    store: Store
-    settings: LeaseSettings
-    clock: Callable[[], float]
     confirm: Callable[..., Any]
-    listener: Callable[[], Listener]
 
     def linger(
         self,
@@ -52,7 +46,7 @@ class StandbyVerbs:
         if mode == "never" or not self.store.listens:
             return 0.0
         return float(
-            self._ask(
+            self._one(
                 "linger",
                 ticket=ticket,
                 owner_id=owner_id,
@@ -89,7 +83,7 @@ class StandbyVerbs:
     def call_up(self, ticket: int) -> bool:
         """Call a waiter up to a worker, unless that has been done or must not be. Its place in line stays."""
         return bool(
-            self._ask(
+            self._one(
                 "call_up",
                 ticket=ticket,
                 skip_after=self.settings.skip_after,
@@ -119,7 +113,7 @@ class StandbyVerbs:
         """
         until = self.clock() + stay
         if called and self.store.listens:
-            self._ask("stand_by", ticket=ticket, owner_id=owner_id, stay=stay)
+            self._one("stand_by", ticket=ticket, owner_id=owner_id, stay=stay)
         listener = self.listener()
         pause = _FIRST_LOOK
         try:
@@ -147,12 +141,12 @@ class StandbyVerbs:
     def stand_down(self, ticket: int, owner_id: str, *, rest: float = 0.0) -> None:
         """This worker leaves without the lock; its place in line stays. The locks rest for so many seconds."""
         if self.store.listens:
-            self._ask("stand_down", ticket=ticket, owner_id=owner_id, rest=rest)
+            self._one("stand_down", ticket=ticket, owner_id=owner_id, rest=rest)
 
     def set_deferred(self, leases: Sequence[Lease], deferred: bool) -> None:
         """Tell that the holder of these leases has no worker for now, or has one again: a hint for call-ups."""
         if leases and self.store.listens:
-            self._ask(
+            self._one(
                 "set_deferred",
                 lock_names=[lease.lock_name for lease in leases],
                 tokens=[lease.token for lease in leases],
@@ -169,15 +163,10 @@ class StandbyVerbs:
         if not self.store.listens:
             return None
         return bool(
-            self._ask(
+            self._one(
                 "has_worker",
                 lock_names=list(tokens),
                 tokens=list(tokens.values()),
                 owner_ids=[owner_id] * len(tokens),
             )
         )
-
-    def _ask(self, call: str, **params: Any) -> Any:
-        (row,) = self.store.call(call, **params)
-        (value,) = row.values()
-        return value

@@ -72,28 +72,28 @@ class Attempt:
             hold_at_least=self.wanted.hold_at_least,
             several=self.wanted.several,  # type: ignore[call-overload]
         )
-        self.last_answer = answer
-        if answer:
-            return answer
-        if answer is None:
-            self._log.info("ticket %s for %s is no more, starting over", ticket, self.wanted.noun)
-            return self.enter(method, kwargs)
-        self._log.info("the reservation of %s lapsed before this worker came", self.wanted.noun)
-        return self.wait(answer, method, kwargs)
+        if isinstance(answer, Busy):
+            self._log.info("the reservation of %s lapsed before this worker came", self.wanted.noun)
+        return self._go_on(ticket, answer, method, kwargs, linger=True)
 
     def stand_by(self, ticket: int, method: str, kwargs: dict[str, Any]) -> Lease | LeaseSet:
         """We were called up: wait on this worker for the last moments. Leaves, keeping its place, if it takes long."""
         left = None
         if self.wanted.wait_timeout is not None:
             left = self._time_left(self._enqueue())
-        answer = self._standby.stand_by(ticket, left)
+        return self._go_on(ticket, self._standby.stand_by(ticket, left), method, kwargs, linger=False)
+
+    def _go_on(
+        self, ticket: int, answer: Lease | LeaseSet | Busy | None, method: str, kwargs: dict[str, Any], *, linger: bool
+    ) -> Lease | LeaseSet:
+        """With the lease, or back to waiting, or, where the ticket is no more, from the beginning."""
         self.last_answer = answer
         if answer:
             return answer
         if answer is None:
             self._log.info("ticket %s for %s is no more, starting over", ticket, self.wanted.noun)
             return self.enter(method, kwargs)
-        return self.wait(answer, method, kwargs, linger=False)
+        return self.wait(answer, method, kwargs, linger=linger)
 
     def wait(self, busy: Busy, method: str, kwargs: dict[str, Any], *, linger: bool = True) -> Lease | LeaseSet:
         """Draw a ticket, or keep the one there is, and wait: for a moment on this worker, then in the triggerer."""

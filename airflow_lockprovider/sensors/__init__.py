@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from airflow_lockprovider.lazy import names_from
 
 if TYPE_CHECKING:
     from airflow_lockprovider.sensors.glue_crawl import GlueCrawlSensor
@@ -22,17 +23,14 @@ __all__ = [
     "S3ReplicationSensor",
 ]
 
-_HOMES = {
-    "GlueCrawlSensor": "airflow_lockprovider.sensors.glue_crawl",
-    "GlueJobRunSensor": "airflow_lockprovider.sensors.glue_job_run",
-    "GluePartitionSensor": "airflow_lockprovider.sensors.glue_partition",
-    "RedshiftExternalDataSensor": "airflow_lockprovider.sensors.redshift_external_data",
-    "S3ManifestSensor": "airflow_lockprovider.sensors.s3_manifest",
-    "S3ReplicationSensor": "airflow_lockprovider.sensors.s3_replication",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = names_from(
+    __name__,
+    {
+        "GlueCrawlSensor": "glue_crawl",
+        "GlueJobRunSensor": "glue_job_run",
+        "GluePartitionSensor": "glue_partition",
+        "RedshiftExternalDataSensor": "redshift_external_data",
+        "S3ManifestSensor": "s3_manifest",
+        "S3ReplicationSensor": "s3_replication",
+    },
+)
