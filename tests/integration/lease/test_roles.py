@@ -13,7 +13,7 @@ from airflow_lockprovider.lease import ConfigurationError, LeaseEngine, connect
 
 User = Callable[..., str]
 TABLES = ("lock", "lease", "waiter", "worker_session", "lease_event", "schema_version")
-VIEWS = ("locks", "lock_queue", "lock_stats", "lock_owners")
+VIEWS = ("locks", "lock_queue", "lock_stats", "lock_owners", "lock_events")
 
 
 @contextmanager
