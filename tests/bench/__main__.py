@@ -20,7 +20,7 @@ from typing import Any
 from airflow_lockprovider.demo.ports import LOOPBACK, free_port, is_listening
 from airflow_lockprovider.demo.postgres import EmbeddedPostgres
 from airflow_lockprovider.lease import connect
-from tests.bench import wrapper
+from tests.bench import readiness, wrapper
 from tests.bench.contention import contend
 from tests.bench.peers import NEED_REDIS, OURS, PEERS, Servers
 from tests.bench.scale import scale
@@ -34,19 +34,33 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few seconds: whether it works, not what it measures")
     parser.add_argument("--airflow", action="store_true", help="also hand-over and waiting in real Airflow (8 minutes)")
     parser.add_argument("--json", type=Path, default=Path(".bench/report.json"))
+    parser.add_argument("--readiness", action="store_true", help="only what it costs to know that data has arrived")
+    parser.add_argument("--million", action="store_true", help="readiness with 1,000,000 objects, too (3 minutes)")
     arguments = parser.parse_args()
+    sizes = (1_000,) if arguments.quick else (*readiness.SIZES, *([1_000_000] if arguments.million else []))
+    if arguments.readiness:
+        found = readiness.measure(sizes, folder=arguments.json.parent)
+        print(f"\n{readiness.table(found)}")
+        _write(arguments.json.with_name("readiness.json"), {"machine": _machine(), **found})
+        return
     report = _engine(small=arguments.quick)
     print(table(report), flush=True)
     report["wrapper"] = wrapper.measure(rounds=3, tasks=100) if arguments.quick else wrapper.measure()
     print(f"\n{wrapper.table(report['wrapper'])}", flush=True)
+    report["readiness"] = readiness.measure(sizes, folder=arguments.json.parent)
+    print(f"\n{readiness.table(report['readiness'])}", flush=True)
     if arguments.airflow:
         from tests.bench import airflow
 
         report["airflow"] = airflow.measure(rounds=3, waiters=True)
         print(f"\n{airflow.table(report['airflow'])}")
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(f"as JSON: {arguments.json}")
+    _write(arguments.json, report)
+
+
+def _write(path: Path, report: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(f"as JSON: {path}")
 
 
 def _engine(*, small: bool) -> dict[str, Any]:
