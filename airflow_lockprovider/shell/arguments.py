@@ -136,6 +136,15 @@ def _desk(commands: argparse._SubParsersAction[Parser]) -> None:
         if name == "history":
             look.add_argument("--limit", type=positive, default=100, help="how many events (default: %(default)s)")
 
+    stats = command("stats", "how long locks were held and waited for")
+    stats.add_argument("--lock", metavar="NAME", help="only this lock")
+    stats.add_argument("--since", metavar="TIME", default="24 hours", help="how far back (default: %(default)s)")
+    stats.add_argument("--owners", action="store_true", help="by owner, not only by lock")
+    _output(stats)
+
+    _check(command("check", f"what is wrong; exit code {exit_codes.PROBLEMS} if anything is"))
+    _output(command("doctor", f"does all that the locks need work; exit code {exit_codes.PROBLEMS} if not"))
+
     show = command("show", "everything about one lock")
     show.add_argument("name", metavar="NAME", help="name of the lock")
     _output(show)
@@ -169,6 +178,15 @@ def _desk(commands: argparse._SubParsersAction[Parser]) -> None:
     forget = command("forget", "let the work of a once key run again")
     forget.add_argument("name", metavar="NAME", help="name of the lock")
     forget.add_argument("--once-key", required=True, metavar="KEY", help="the key it was done under")
+
+
+def _check(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--lock", metavar="NAME", help="only this lock")
+    command.add_argument("--held", metavar="TIME", help="from when on a lease is held too long (1 hour; or never)")
+    command.add_argument("--waiting", metavar="TIME", help="from when on somebody waits too long (1 hour; or never)")
+    command.add_argument("--queue", metavar="NUMBER", help="more waiters than this are too many (20; or never)")
+    command.add_argument("--clean-up", action="store_true", help="remove what is over before looking")
+    _output(command)
 
 
 def _named(command: argparse.ArgumentParser) -> None:

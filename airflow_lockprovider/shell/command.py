@@ -29,30 +29,46 @@ class CommandError(Exception):
 class Command:
     """A running command. It leads a process group of its own and has our stdin, stdout and stderr untouched."""
 
-    def __init__(self, words: Sequence[str], environment: Mapping[str, str], handled: Sequence[int]) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        handled: Sequence[int],
+        before: Callable[[int], object] = lambda group: None,
+    ) -> None:
         """Start it. Call this while the process has one thread: it forks.
 
-        ``handled``: signals that get their default action back. Raises CommandError.
+        ``handled``: signals that get their default action back. ``before`` is called with the process group when
+        there is one, and before anything of the command runs. Raises CommandError.
         """
         self.status: int | None = None
         """Exit code as shells count it, as soon as it has ended."""
         self.terminal = Terminal()
         tie = _parent_death_tie()
         reader, writer = os.pipe()  # closed by a successful exec; else the reason comes through it
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        gate, opener = os.pipe()  # the command waits here; closed unopened, it ends instead: nobody looks after it
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             parent = os.getpid()
             self.pid = os.fork()
             if self.pid == 0:
                 os.close(reader)
-                self._become(words, environment, handled, before, writer, parent, tie)
+                os.close(opener)
+                self._become(words, environment, handled, mask, writer, parent, tie, gate)
             # In both processes, so that neither is ahead of the other.
             _set_group(self.pid)
             self.terminal.give(self.pid)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(writer)
+        os.close(gate)
         with os.fdopen(reader, "rb") as pipe:
+            try:
+                before(self.pid)
+                with contextlib.suppress(BrokenPipeError):  # it has been killed already
+                    os.write(opener, b"!")
+            finally:
+                os.close(opener)
             reason = pipe.read()
         if reason:
             os.waitpid(self.pid, 0)
@@ -68,6 +84,7 @@ class Command:
         writer: int,
         parent: int,
         tie: Any,
+        gate: int,
     ) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
@@ -77,6 +94,8 @@ class Command:
                 tie(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
                 if os.getppid() != parent:  # it died before the tie was made
                     os._exit(1)
+            if not os.read(gate, 1):
+                os._exit(1)
             for number in (*handled, *_IGNORED_BY_PYTHON):
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)

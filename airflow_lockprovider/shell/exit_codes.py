@@ -4,6 +4,8 @@ from __future__ import annotations
 
 REFUSED = 1
 """Of the commands about locks: it was not done, for example because nobody holds the lock."""
+PROBLEMS = 3
+"""Of ``check`` and ``doctor``: something is wrong, and was printed."""
 MISUSE = 64
 """Words, settings or names that cannot work (EX_USAGE)."""
 UNAVAILABLE = 69

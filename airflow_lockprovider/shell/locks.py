@@ -5,7 +5,11 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 
+from airflow_lockprovider.desk import check as checking
 from airflow_lockprovider.desk import verbs
+from airflow_lockprovider.desk.report import doctor
+from airflow_lockprovider.desk.stats import stats
+from airflow_lockprovider.desk.watch import Thresholds
 from airflow_lockprovider.lease.duration import seconds
 
 
@@ -24,12 +28,20 @@ def forget(args: Namespace, desk: verbs.Desk) -> None:
     print(f"forgotten: {args.once_key!r} of lock {args.name!r} may run again")
 
 
+def check(args: Namespace, desk: verbs.Desk) -> None:
+    """What is wrong. How the owners are, nobody is asked here: that knows only Airflow."""
+    checking.check(args, desk, Thresholds())
+
+
 COMMANDS: dict[str, Callable[[Namespace, verbs.Desk], None]] = {
     "init": verbs.init,
     "list": verbs.list_leases,
     "queue": verbs.queue,
     "history": verbs.history,
     "show": verbs.show,
+    "stats": stats,
+    "check": check,
+    "doctor": doctor,
     "revoke": verbs.revoke,
     "pause": verbs.pause,
     "resume": verbs.resume,

@@ -9,7 +9,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-from airflow_lockprovider.desk.verbs import Desk, Refusal
+from airflow_lockprovider.desk.verbs import Desk, Found, Refusal
 from airflow_lockprovider.lease import ConfigurationError, LeaseEngine, LeaseSettings, LockProviderError, connect
 from airflow_lockprovider.shell import exit_codes
 from airflow_lockprovider.shell.arguments import parser, split
@@ -40,10 +40,12 @@ def main(words: Sequence[str] | None = None) -> int:
         engine = _connect(args)
         try:
             COMMANDS[args.command](args, Desk(engine, PROGRAM, _place(args), print_rows))
-            sys.stdout.flush()
         finally:
             engine.close()
+            sys.stdout.flush()
         return 0
+    except Found:
+        return exit_codes.PROBLEMS
     except Refusal as error:
         voice.say(str(error))
         return exit_codes.REFUSED

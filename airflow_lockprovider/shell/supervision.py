@@ -10,7 +10,7 @@ from typing import Self
 from airflow_lockprovider.lease.engine import LeaseEngine
 from airflow_lockprovider.lease.keeper import Keeper
 from airflow_lockprovider.lease.model import Lease
-from airflow_lockprovider.shell.command import Command, reap
+from airflow_lockprovider.shell.command import Command, CommandError, reap
 from airflow_lockprovider.shell.guardian import Guardian
 from airflow_lockprovider.shell.signals import Signals
 from airflow_lockprovider.shell.voice import Voice
@@ -41,13 +41,13 @@ class Supervision:
         self._name = words[0]
         # First, while there is one thread: both fork.
         signals.forward()
-        self._command = Command(words, environment, signals.handled)
-        try:
-            self._guardian = Guardian(self._command.pid, self._deadline(lease), grace)
-        except BaseException:
-            self._command.signal(signal.SIGKILL)
-            raise
         self._dismissed = False
+        try:
+            # The guardian is there before the command does anything: we may be frozen at any moment.
+            self._command = Command(words, environment, signals.handled, lambda group: self._guard(group, lease))
+        except CommandError:
+            self._dismiss()
+            raise
         self._keeper = Keeper(engine, lease, lambda loss: signals.wake())
 
     def __enter__(self) -> Self:
@@ -110,6 +110,9 @@ class Supervision:
                 self._command.ended(status)
             elif pid == self._guardian.pid:
                 self._guardian.ended(status)
+
+    def _guard(self, group: int, lease: Lease) -> None:
+        self._guardian = Guardian(group, self._deadline(lease), self._grace)
 
     def _dismiss(self) -> None:
         if not self._dismissed:

@@ -136,6 +136,21 @@ def test_the_command_ends_too_when_the_guardian_is_killed_with_us(shell: Shell):
     until(lambda: not lives(command))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_nothing_of_the_command_runs_before_its_guardian_is_there(shell: Shell):
+    siblings = "import os, pathlib; p = os.getppid(); print(pathlib.Path(f'/proc/{p}/task/{p}/children').read_text())"
+    done = shell("exec", "x", "--", sys.executable, "-c", siblings)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 2
+
+
+def test_a_command_that_cannot_be_started_leaves_no_guardian(shell: Shell):
+    process = shell.start("exec", "x", "--", "no-such-command")
+    _, err = process.communicate(timeout=20)  # until nobody has its stderr any more: a guardian would
+    assert process.returncode == 127
+    assert "no-such-command" in err
+
+
 def test_a_frozen_lockprovider_loses_its_command_before_its_lease(shell: Shell, engine: LeaseEngine):
     process = shell.start(
         "exec", "x", "--ttl", "6s", "--", "sh", "-c", "trap '' TERM; echo $$; while :; do sleep 0.1; done"

@@ -195,3 +195,34 @@ def test_a_reader_that_has_seen_enough_is_no_error(shell: Shell, engine: LeaseEn
     assert process.wait(20) == 0
     assert process.stderr is not None
     assert process.stderr.read() == ""
+
+
+def test_check_says_what_is_wrong_and_ends_with_a_code_of_its_own(busy: Any, cli: Cli, sql: psycopg.Connection[Any]):
+    assert (cli("check").code, cli("check", "-o", "json").json) == (0, [])
+    sql.execute("update lockprovider.lease set created_at = created_at - interval '2 hours'")
+
+    told = cli("check", "--lock", "dwh.sales")
+
+    assert (told.code, told.err) == (3, "")
+    assert "held for 2h 0m, expected were 1h 0m at most" in told.out
+    assert "lockprovider revoke dwh.sales --reason" in told.out
+    assert cli("check", "--held", "3 hours").code == 0
+    assert cli("check", "--held", "soon").code == 64
+
+
+def test_stats_are_told_by_lock_and_by_owner(engine: LeaseEngine, cli: Cli):
+    engine.release(engine.try_acquire("dwh.sales", owner="pod-1:7"))  # type: ignore[arg-type]
+
+    assert [(row["lock"], row["grants"]) for row in cli("stats", "-o", "json").json] == [("dwh.sales", 1)]
+    assert [row["task_id"] for row in cli("stats", "--owners", "-o", "json").json] == ["pod-1:7"]
+
+
+def test_doctor_examines_the_database_alone(engine: LeaseEngine, cli: Cli):
+    told = cli("doctor", "-o", "json")
+
+    assert told.code == 0
+    assert {row["result"] for row in told.json} == {"ok"}
+    assert {row["check"] for row in told.json} >= {"connection", "tables", "rights", "wake-up"}
+    down = cli("doctor", "--dsn", "postgresql://x@127.0.0.1:1/nowhere")
+    assert (down.code, down.err) == (3, "")
+    assert "wrong" in down.out
