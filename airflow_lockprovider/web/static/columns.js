@@ -18,10 +18,14 @@ export const moment = (text) => (text ? clock.format(new Date(text)) : "–");
 
 export const lockLink = (name) => el("a", { href: `#lock=${encodeURIComponent(name)}`, text: name, title: "Timeline, line and history of this lock" });
 
-/** The owner, as a link to its task instance if it is one. */
+/** The owner, as a link to its task instance if it is one, with the run below it. */
 export function ownerLink(owner, context) {
   const page = pageOf(context);
-  return page ? link(page, owner, { title: "Open this task in Airflow" }) : el("span", { text: owner || "–" });
+  if (!page) return el("span", { text: owner || "–" });
+  const { dag_id: dag, run_id: run, task_id: task, map_index: map, try_number: attempt } = context;
+  if (!task) return link(page, owner);
+  const which = `${dag} / ${task}${Number.isInteger(map) && map >= 0 ? ` [${map}]` : ""}${attempt > 1 ? `, try ${attempt}` : ""}`;
+  return el("span", {}, link(page, which, { title: owner || "Open this task in Airflow" }), run && el("span", { class: "run", text: run }));
 }
 
 const badge = (text, kind = "", title = null) => el("span", { class: `badge ${kind}`, text, title });
@@ -71,7 +75,7 @@ const LIFE = {
 /** `acts(row)`: buttons, for those who may. */
 export const leaseColumns = (acts) => [
   { name: "lock", title: "Lock", sort: "lock", class: "name", value: (row) => row.lock_name, show: (row) => lockLink(row.lock_name) },
-  { name: "owner", title: "Owner", sort: "owner", class: "owner", value: (row) => `${row.owner}`, show: (row) => (row.owner ? ownerLink(row.owner, row.context) : el("span", { class: "muted", text: row.note || "–" })) },
+  { name: "owner", title: "Owner", sort: "owner", class: "owner", value: (row) => `${row.owner} ${row.note}`, show: (row) => (row.owner ? ownerLink(row.owner, row.context) : el("span", { class: "muted", text: row.note || "–" })) },
   { name: "state", title: "State", sort: "state", class: "marks", value: (row) => [row.state, row.paused, row.note, row.late, row.expired, row.too_long, row.draining, row.shared].join(), show: leaseMarks },
   { title: "Held for", sort: "held_for", ...seconds("held_for", (row) => row.held_seconds) },
   LIFE,
@@ -95,13 +99,13 @@ export const waiterColumns = [
     value: (row) => JSON.stringify([row.alive, row.blocked_by, row.units, row.shared, row.priority]),
     show: (row) => [
       !row.alive && el("div", {}, badge("nobody looks after it", "amber", "Its triggerer or worker is silent: it is passed over until it comes back")),
-      ...row.blocked_by.map((one) => el("div", { text: `${BLOCKERS[one.kind] || one.kind} ${one.what}` })),
+      ...row.blocked_by.map((one) => el("div", { text: `${BLOCKERS[one.kind]}${one.what}` })),
       row.alive && !row.blocked_by.length && el("div", { text: "nothing: it is its turn, a worker is being called" }),
     ],
   },
   { name: "units", title: "Asks for", class: "number", value: (row) => [row.units === 1 ? "1 unit" : `${row.units} units`, row.shared && "shared", row.priority && `priority ${row.priority}`].filter(Boolean).join(", ") },
 ];
-const BLOCKERS = { lease: "held by", request: "behind", pause: "", capacity: "" };
+const BLOCKERS = { lease: "held by ", request: "behind ", pause: "", capacity: "" };
 
 const EVENTS = { revoked: "red", expired: "amber", lapsed: "amber", lost: "red", paused: "violet", resumed: "violet", granted: "green", confirmed: "green" };
 

@@ -62,7 +62,7 @@ export class Timeline {
     }
     const [left, right] = [x(bar.start), x(bar.end)];
     if (span.start) group.append(svg("rect", { x: left, y, width: Math.max(3, right - left), height: LANE - 6, rx: 3 }));
-    const label = short(span.owner, right - left);
+    const label = short(span.context?.dag_id || span.owner, right - left);
     if (label) {
       const text = svg("text", { x: left + 5, y: y + 13 });
       text.textContent = label;
@@ -109,11 +109,11 @@ function ticks(from, now, width) {
   return found;
 }
 
-/** The end of the owner's label says most, if there is room for it. */
-function short(owner, width) {
-  const letters = Math.floor((width - 10) / 6.3);
-  if (letters < 4) return "";
-  return owner.length <= letters ? owner : `…${owner.slice(1 - letters)}`;
+/** As much of a name as there is room for; nothing rather than a few letters. */
+function short(name, width) {
+  const letters = Math.floor((width - 10) / 6.6);
+  if (name.length <= letters) return name;
+  return letters < 6 ? "" : `${name.slice(0, letters - 1)}…`;
 }
 
 function describe(span) {
