@@ -8,7 +8,9 @@ from typing import Any
 
 from airflow_lockprovider.compat import BaseNotifier
 from airflow_lockprovider.notifications.failure import Failure, failure_of, task_instance, task_of
+from airflow_lockprovider.notifications.lock_facts import LockFacts
 from airflow_lockprovider.notifications.lock_trace import lock_facts
+from airflow_lockprovider.notifications.message import Message
 
 
 class Alert(BaseNotifier):
@@ -36,5 +38,15 @@ class Alert(BaseNotifier):
 
 def read_failure(context: Mapping[str, Any]) -> Failure:
     """All that can be found out about the failure. Asks the lock database, if the task has a lock."""
-    lock = lock_facts(task_of(context), task_instance(context), context.get("exception"))
-    return failure_of(context, lock=lock)
+    return failure_of(context, lock=read_lock(context))
+
+
+def read_lock(context: Mapping[str, Any]) -> LockFacts | None:
+    """What the failed task had to do with its lock: asks the lock database. None if it has none."""
+    return lock_facts(task_of(context), task_instance(context), context.get("exception"))
+
+
+def message_in(context: Mapping[str, Any]) -> Message | None:
+    """The message of `AlertNotifier`, if it calls: then it says what to send."""
+    message = context.get("alert")
+    return message if isinstance(message, Message) else None

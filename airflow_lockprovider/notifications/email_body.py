@@ -15,16 +15,26 @@ def email_subject(failure: Failure) -> str:
     return f"[Airflow] {failure.title}"
 
 
-def email_body(failure: Failure) -> str:
-    """HTML, with everything from outside escaped."""
+def email_body(failure: Failure, *, story: str = "") -> str:
+    """HTML, with everything from outside escaped. ``story``: what happened before this failure."""
     template = resources.files(__package__).joinpath("failure.html.jinja2").read_text(encoding="utf-8")
     link = failure.log_url if failure.log_url and failure.log_url.startswith(("http://", "https://")) else None
-    rows = [(name, value) for name, value in _rows(failure) if value not in (None, "")]
     return (
         Environment(autoescape=True, trim_blocks=True)
         .from_string(template)
-        .render(failure=failure, rows=rows, link=link)
+        .render(failure=failure, story=story, rows=_filled(failure), link=link)
     )
+
+
+def text_body(failure: Failure) -> str:
+    """The same in plain lines, for a chat or a phone."""
+    error = f"{failure.error_type}: {failure.error}" if failure.error_type else ""
+    rows = [f"{name}: {value}" for name, value in _filled(failure) if value != failure.log_url]
+    return "\n".join([error, *rows] if error else rows)
+
+
+def _filled(failure: Failure) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in _rows(failure) if value not in (None, "")]
 
 
 def _rows(failure: Failure) -> list[tuple[str, Any]]:

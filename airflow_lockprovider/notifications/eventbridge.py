@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_lockprovider.compat import AirflowException
 from airflow_lockprovider.lease.errors import ConfigurationError
-from airflow_lockprovider.notifications.alert import Alert, read_failure
+from airflow_lockprovider.notifications.alert import Alert, message_in, read_failure
 from airflow_lockprovider.notifications.event_entry import event_entry
+from airflow_lockprovider.notifications.text import without_secrets
 
 if TYPE_CHECKING:
     from airflow_lockprovider.compat import Context
@@ -75,24 +76,26 @@ class EventBridgeNotifier(Alert):
 
     def notify(self, context: Context) -> None:
         """Send the event; again, if EventBridge could not take it for the moment."""
-        failure = read_failure(context)
+        message = message_in(context)
+        detail: Mapping[str, Any] = message.detail if message else without_secrets(read_failure(context)).as_detail()
+        title = detail["title"]
         entry = event_entry(
-            failure.as_detail(),
+            detail,
             event_bus=self.event_bus,
             source=self.source,
-            detail_type=self.detail_type,
-            extra=self.extra,
+            detail_type=message.event_type(self.detail_type) if message else self.detail_type,
+            extra=without_secrets(self.extra),
         )
         client = self._client()
         for pause in (*_PAUSES, None):
             answer = client.put_events(Entries=[entry])
             if not answer.get("FailedEntryCount"):
-                self.log.info("alert %r is event %s", failure.title, answer["Entries"][0].get("EventId"))
+                self.log.info("alert %r is event %s", title, answer["Entries"][0].get("EventId"))
                 return
             code = answer["Entries"][0].get("ErrorCode")
             told = f"{code}: {answer['Entries'][0].get('ErrorMessage')}"
             if pause is None or code not in _WORTH_A_RETRY:
-                raise AirflowException(f"event bus {self.event_bus!r} did not take the alert {failure.title!r}: {told}")
+                raise AirflowException(f"event bus {self.event_bus!r} did not take the alert {title!r}: {told}")
             self.log.warning("event bus %r did not take the alert, next try in %g s: %s", self.event_bus, pause, told)
             time.sleep(pause)
 

@@ -42,14 +42,20 @@ class Failure:
     lock: LockFacts | None = None
 
     @property
+    def who(self) -> str:
+        """The task or the DAG, on one line."""
+        mapped = "" if self.map_index is None else f"[{self.map_index}]"
+        who = f"DAG {self.dag_id}" if self.level == "dag" else f"{self.dag_id}.{self.task_id}{mapped}"
+        return " ".join(who.split())
+
+    @property
     def title(self) -> str:
         """One line: who, and that it failed."""
         if self.level == "dag":
-            who, what = f"DAG {self.dag_id}", f"failed: {self.reason}" if self.reason else "failed"
+            what = f"failed: {self.reason}" if self.reason else "failed"
         else:
-            mapped = "" if self.map_index is None else f"[{self.map_index}]"
-            who, what = f"{self.dag_id}.{self.task_id}{mapped}", _WORDS.get(self.state or "", "failed")
-        return " ".join(f"{who} {what}".split())
+            what = _WORDS.get(self.state or "", "failed")
+        return " ".join(f"{self.who} {what}".split())
 
     @property
     def try_text(self) -> str | None:
@@ -120,6 +126,17 @@ def failure_of(context: Mapping[str, Any], *, lock: LockFacts | None = None, now
         log_url=_log_url(ti, dag_id, run_id, of_dag=of_dag),
         lock=lock,
     )
+
+
+def has_worked(context: Mapping[str, Any]) -> bool:
+    """Whether this is the context of a success."""
+    if "deadline" in context:
+        return False
+    if "reason" in context:  # a DAG's callback
+        return bool(context["reason"] == "success")
+    ti = task_instance(context)
+    state = _get(context.get("dag_run") if ti is None else ti, "state")
+    return str(getattr(state, "value", state)) == "success" and context.get("exception") is None
 
 
 def task_instance(context: Mapping[str, Any]) -> Any:

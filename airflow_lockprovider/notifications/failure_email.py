@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from airflow_lockprovider.compat import AirflowOptionalProviderFeatureException
-from airflow_lockprovider.notifications.alert import Alert, read_failure
+from airflow_lockprovider.notifications.alert import Alert, message_in, read_failure
 from airflow_lockprovider.notifications.email_body import email_body, email_subject
-from airflow_lockprovider.notifications.failure import Failure
+from airflow_lockprovider.notifications.text import without_secrets
 
 try:
     from airflow.providers.smtp.notifications.smtp import SmtpNotifier
@@ -56,17 +56,21 @@ class FailureEmail(Alert, SmtpNotifier):
 
     def notify(self, context: Context) -> None:
         """Send the mail."""
-        SmtpNotifier.notify(self._about(read_failure(context)), context)
+        SmtpNotifier.notify(self._written(context), context)
 
     async def async_notify(self, context: Context) -> None:
         """Send the mail without blocking an event loop."""
-        failure = await asyncio.to_thread(read_failure, context)
-        await SmtpNotifier.async_notify(self._about(failure), context)
+        await SmtpNotifier.async_notify(await asyncio.to_thread(self._written, context), context)
 
-    def _about(self, failure: Failure) -> FailureEmail:
+    def _written(self, context: Context) -> FailureEmail:
         """A copy with the texts. They are set after rendering: an error's text is no template."""
+        if (message := message_in(context)) is not None:
+            subject, html = message.subject, message.html
+        else:
+            failure = without_secrets(read_failure(context))
+            subject, html = email_subject(failure), email_body(failure)
         mail = copy.copy(self)
         mail.__dict__.pop("hook", None)  # cached, and made for another connection id perhaps
-        mail.subject = " ".join((self.subject or email_subject(failure)).split())
-        mail.html_content = email_body(failure)
+        mail.subject = " ".join((self.subject or subject).split())
+        mail.html_content = html
         return mail

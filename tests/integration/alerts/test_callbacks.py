@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
@@ -16,11 +15,10 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG
 
 from airflow_lockprovider import LeaseHook, Lock, LockedOperator
-from airflow_lockprovider.demo.aws import AwsSimulator
 from airflow_lockprovider.demo.mail import MailSink
 from airflow_lockprovider.notifications import EventBridgeNotifier, FailureEmail
 
-REGION = "eu-central-1"
+from .conftest import REGION, Bus
 
 pytestmark = pytest.mark.usefixtures("airflow_db", "an_empty_dags_folder")
 
@@ -51,61 +49,6 @@ def run_dag(dag: DAG) -> Any:
             "alerts", None, [LazyDeserializedDAG.from_dag(dag)], {}, None, set(), session=session
         )
     return dag.test()
-
-
-@pytest.fixture
-def locks(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[LeaseHook]:
-    monkeypatch.setenv("AIRFLOW_CONN_DWH_DEFAULT", database)
-    hook = LeaseHook()
-    hook.init_schema()
-    yield hook
-    hook.close()
-
-
-class Bus:
-    """An event bus whose events a rule puts into a queue."""
-
-    def __init__(self, aws: AwsSimulator, name: str) -> None:
-        self.name = name
-        self._sqs = aws.client("sqs", REGION)
-        self._queue = self._sqs.create_queue(QueueName=name)["QueueUrl"]
-        arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
-        events = aws.client("events", REGION)
-        events.create_event_bus(Name=name)
-        pattern = {"source": ["airflow.lockprovider"], "detail-type": ["Airflow task failed"]}
-        events.put_rule(Name="alerts", EventBusName=name, EventPattern=json.dumps(pattern))
-        target = {"Id": "queue", "Arn": arn["QueueArn"]}
-        assert events.put_targets(Rule="alerts", EventBusName=name, Targets=[target])["FailedEntryCount"] == 0
-
-    def received(self) -> list[dict[str, Any]]:
-        messages = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", [])
-        return [json.loads(message["Body"]) for message in messages]
-
-
-@pytest.fixture
-def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
-    with AwsSimulator() as aws:
-        connection = {
-            "conn_type": "aws",
-            "login": "simulated",
-            "password": "simulated",
-            "extra": {"endpoint_url": aws.endpoint_url, "region_name": REGION},
-        }
-        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-        yield Bus(aws, "data-alerts")
-
-
-@pytest.fixture
-def mails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MailSink]:
-    with MailSink(tmp_path / "mail") as sink:
-        connection = {
-            "conn_type": "smtp",
-            "host": "127.0.0.1",
-            "port": sink.port,
-            "extra": {"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.com"},
-        }
-        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connection))
-        yield sink
 
 
 def html(mail: EmailMessage) -> str:
@@ -329,7 +272,7 @@ def test_dag_processor_alerts_for_a_dead_worker_with_the_lock_it_left_behind(loc
 def test_sample_of_the_documentation_runs_as_it_is(locks: LeaseHook, bus: Bus, mails: MailSink, tmp_path: Path):
     from airflow.dag_processing.dagbag import DagBag
 
-    text = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "alerts.md").read_text()
     sample = tmp_path / "sample.py"
     sample.write_text(text.split("```python\n")[1].split("```")[0])
     bag = DagBag(sample)

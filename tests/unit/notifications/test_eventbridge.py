@@ -65,7 +65,7 @@ class Client:
 def send(monkeypatch):
     def go(client: Client, **kwargs: Any) -> list[float]:
         pauses: list[float] = []
-        monkeypatch.setattr(eventbridge.time, "sleep", pauses.append)
+        monkeypatch.setattr(eventbridge, "time", SimpleNamespace(sleep=pauses.append))  # other threads sleep, too
         monkeypatch.setattr(EventBridgeNotifier, "_client", lambda self: client)
         EventBridgeNotifier(**kwargs)({"ti": SimpleNamespace(dag_id="a", task_id="b", run_id="r")})
         return pauses
