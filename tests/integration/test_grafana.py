@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 
 from airflow_lockprovider.demo.postgres import EmbeddedPostgres
 from airflow_lockprovider.grafana import dashboard
-from airflow_lockprovider.lease import ConfigurationError
+from airflow_lockprovider.lease import ConfigurationError, connect
 from tests.conformance.dialects import DIALECTS, Dialect
 from tests.integration.grafana_sql import Looking
 from tests.redshift.lint import refusals
@@ -238,6 +238,25 @@ def test_a_reader_has_no_right_that_the_dashboard_does_not_need(filled: str) -> 
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)  # type: ignore[arg-type]
+
+
+def test_a_day_of_a_long_history_is_found_by_time(database: str) -> None:
+    engine = connect(database)
+    engine.init_schema()
+    engine.close()
+    with psycopg.connect(database, autocommit=True) as admin:
+        admin.execute(
+            "insert into lockprovider.lease_event (at, lock_name, owner_id, owner, event)"
+            " select now() - interval '90 days' * (1 - n / 200000.0), 'x', 'o', 'o', 'released'"
+            " from generate_series(1, 200000) n; analyze lockprovider.lease_event"
+        )
+        of_a_time = [title for title in PANELS if "$__timeFilter" in _sql(title)]
+        assert len(of_a_time) == 7
+        for title in of_a_time:
+            query = Looking(datetime.now(UTC)).query(_sql(title))
+            plan = "\n".join(line for (line,) in admin.execute(f"explain {query}".encode()).fetchall())
+            assert "lease_event_at" in plan, title
+            assert "Seq Scan on lease_event" not in plan, title
 
 
 def test_every_panel_has_a_number_of_its_own_a_source_and_a_place_of_its_own() -> None:
