@@ -125,6 +125,7 @@ def _desk(commands: argparse._SubParsersAction[Parser]) -> None:
         return made
 
     command("init", "create the lock tables, or upgrade them")
+    command("upgrade", "the same as init")
     for name, text in (
         ("list", "who holds which lock"),
         ("queue", "who waits for which lock, in order"),

@@ -35,6 +35,7 @@ def check(args: Namespace, desk: verbs.Desk) -> None:
 
 COMMANDS: dict[str, Callable[[Namespace, verbs.Desk], None]] = {
     "init": verbs.init,
+    "upgrade": verbs.init,
     "list": verbs.list_leases,
     "queue": verbs.queue,
     "history": verbs.history,
