@@ -6,6 +6,7 @@ import pytest
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from fastapi.testclient import TestClient
 
+from tests.conftest import REPOSITORY
 from tests.integration.test_run_alone import synced
 
 __all__ = ["synced"]
@@ -116,3 +117,15 @@ def test_refusals_come_as_words(asked_by, wish, status, says):
     answer = asked_by("admin").post("/api/run-alone", json={**WISH, **wish})
     assert answer.status_code == status
     assert says in str(answer.json()["detail"])
+
+
+def test_the_sample_of_the_docs_is_understood():
+    import re
+
+    from airflow_lockprovider.web.run_alone_routes import Wish
+
+    text = (REPOSITORY / "docs" / "single-step.md").read_text(encoding="utf-8")
+    (body,) = re.findall(r"-d '(\{.*?\})'\n", text)
+    wish = Wish.model_validate_json(body)
+    assert wish.task_id == "load"
+    assert wish.logical_date is not None
