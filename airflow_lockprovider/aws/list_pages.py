@@ -1,6 +1,6 @@
 """Reads pages of S3 listings some ten times faster than botocore, which builds a tree for every page.
 
-It uses a public event of botocore, ``before-parse``: the rows are taken out of the page by regular expressions, and
+It uses a public event of botocore, ``before-parse``: the rows are taken out of the page as plain text, and
 what is left goes botocore's own way, also the decoding of keys afterwards. A page that holds anything unexpected is
 left to botocore as a whole, so the rows are always those that botocore would have given.
 """
