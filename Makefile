@@ -6,7 +6,7 @@ VENV = .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test deep live bench lint format types layers check build constraints clean
+.PHONY: help setup demo up test deep live ui bench lint format types layers check build constraints clean
 
 help: ## show this list
 	@echo "usage: make TARGET [ARGS=...]"
@@ -30,6 +30,9 @@ deep: setup ## the long proofs of the engine (a few minutes)
 live: setup ## only the tests with real Airflow processes
 	@$(VENV) -m pytest -m live $(ARGS)
 
+ui: setup ## the pages in a real browser (needs Chromium; pictures go to .cache/ui)
+	@$(VENV) -m pytest -m ui $(ARGS)
+
 torture: setup ## long fault run with figures (ARGS="--grants 10000 --seconds 600 --seed 1")
 	@$(VENV) -m tests.faults.torture $(ARGS)
 
@@ -52,7 +55,7 @@ layers: setup ## import-linter: imports go downwards only
 
 check: lint types layers test ## what has to be green before a commit
 
-bench: ## measure against other lock libraries, and what a lock costs (ARGS=--airflow: hand-over in real Airflow, too)
+bench: ## measure against other lock libraries, and what a lock costs (ARGS=--airflow: hand-over in real Airflow, too; ARGS=--readiness: only the waiting for data)
 	@$(PYTHON) scripts/bootstrap.py bench
 	@$(VENV) -m tests.bench $(ARGS)
 
