@@ -83,9 +83,26 @@ def test_a_million_long_irregular_keys_fit_into_the_state() -> None:
     windows: list[Window] = []
     for last, following in zip(ends[0::2], [*ends[2::2], "\U0010ffff" * 9], strict=True):
         after = windows[-1].until if windows else ""
-        windows.append(Window(after, separator(last, following), 1000, chance.getrandbits(64)))
+        # Written at any moment of a day, to the millisecond: S3 tells whole seconds, which are shorter.
+        newest = 1_769_839_200_000 + chance.randrange(86_400_000)
+        windows.append(Window(after, separator(last, following), 1000, chance.getrandbits(64), newest=newest))
     text = dump(windows)
     assert len(text) <= MAX_STATE_CHARS
+    assert load(text) == windows
+
+
+@pytest.mark.parametrize("arrived", [0.0, 0.5, 1.0])
+def test_a_million_regular_keys_fit_into_half_of_it(arrived: float) -> None:
+    chance = random.Random(4)
+    windows: list[Window] = []
+    for number in range(1000):
+        after = windows[-1].until if windows else ""
+        until = separator(f"out/part-{number:04d}999.parquet", f"out/part-{number + 1:04d}000.parquet")
+        newest = 1_769_839_200_000 + 1000 * chance.randrange(900)
+        there = chance.random() < arrived
+        windows.append(Window(after, until, 1000, chance.getrandbits(64), arrived=there, newest=newest))
+    text = dump(windows)
+    assert len(text) <= MAX_STATE_CHARS / 2
     assert load(text) == windows
 
 
