@@ -69,10 +69,12 @@ _IAM_ACTION = {
     "GetObject": "s3:GetObject",
     # Without s3:ListBucket S3 answers 403 instead of 404 for an absent key.
     "HeadObject": "s3:GetObject and s3:ListBucket",
-    "GetBucketReplication": "s3:GetReplicationConfiguration",
+    "GetBucketReplication": "s3:GetReplicationConfiguration (or set preflight=False)",
     "GetBucketVersioning": "s3:GetBucketVersioning",
     "GetCrawler": "glue:GetCrawler",
     "StartCrawler": "glue:StartCrawler",
+    "CreateJob": "s3:CreateJob and iam:PassRole (of the role that the job takes)",
+    "DescribeJob": "s3:DescribeJob",
     "GetTable": "glue:GetTable",
     "BatchGetPartition": "glue:BatchGetPartition",
     "GetJobRun": "glue:GetJobRun",

@@ -195,6 +195,10 @@ class ReplicationProbe(Probe):
         never, keys = why_never(finding, self.source, self.destination, policy=self.policy, extra_may_go=extra_may_go)
         if never:
             return self._summary(Status.FAILED, never, keys)
+        if isinstance(self.expected, FromManifest) and self.expected.too_many_dropped:
+            return self._summary(
+                Status.FAILED, f"{len(self.expected.dropped):,} objects of the manifest have changed: it is outdated"
+            )
         if finding.changed or finding.dropped:
             self._progress.size = None  # nobody has counted the new bytes
         expected = self._expected()

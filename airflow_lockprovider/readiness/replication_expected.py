@@ -16,6 +16,10 @@ from airflow_lockprovider.readiness.window import Row, Window
 OnSourceChange = Literal["fail", "refreeze", "ignore"]
 
 
+MAX_DROPPED_CHARS = 10_000
+"""The keys that are waited for no more have to be remembered beside the manifest, in the task's state."""
+
+
 class Expected(Protocol):
     """Where the rows of a window come from."""
 
@@ -79,6 +83,11 @@ class FromManifest:
 
     def drop(self, row: Row) -> None:
         self.dropped.add(row.key)
+
+    @property
+    def too_many_dropped(self) -> bool:
+        """More than can be remembered."""
+        return sum(map(len, self.dropped)) > MAX_DROPPED_CHARS
 
 
 def rows_of(manifest: Manifest, identity: Identity, *, written_at: float) -> list[Row]:

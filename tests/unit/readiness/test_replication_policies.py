@@ -168,6 +168,21 @@ def test_an_ignored_change_to_what_a_manifest_names_stays_ignored_after_a_restar
     assert (verdict.status, verdict.expected, verdict.facts["dropped"]) == (Status.READY, 49, 1)
 
 
+def test_a_manifest_of_which_nearly_all_has_changed_is_outdated_also_when_changes_are_ignored(
+    source: FakeS3, replica: FakeS3
+) -> None:
+    names = [f"out/{at:03d}-" + "x" * 200 for at in range(60)]
+    source.put(*names)
+    source.put_content("m.json", manifest_of(source).to_bytes())
+    probe = probe_of(source, replica, manifest="m.json", on_source_change="ignore")
+    probe.begin()
+    for key in names:
+        del source.objects[key]
+    verdicts = [probe.step() for _ in range(5)]
+    assert verdicts[-1].status is Status.FAILED
+    assert "objects of the manifest have changed: it is outdated" in verdicts[-1].reason
+
+
 # -- changes on the source
 
 
