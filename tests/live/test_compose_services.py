@@ -1,12 +1,16 @@
 """The commands of docker-compose.yaml, with its environment, as processes of this machine: there is no Docker here.
 
 What stands for a host becomes an address of this machine, the folder of the image a folder of the test; all the rest
-is as it is written. Not started: Grafana and the mail server, of which only images exist, and the profile "celery".
+is as it is written. Not started: Grafana and the mail server, of which only images exist.
+
+The profile "celery" takes part where what the image installs is there (the last line of deploy/Dockerfile, in a virtual
+environment), and a redis-server: LOCKPROVIDER_IMAGE_BIN=…/bin names the folder of its programs.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -33,7 +37,9 @@ from tests.integration.grafana_sql import Looking
 
 pytestmark = [pytest.mark.live, pytest.mark.deep]
 
-PARTS = ("api-server", "dag-processor", "scheduler", "triggerer")
+PROGRAMS = Path(os.environ.get("LOCKPROVIDER_IMAGE_BIN", Path(sys.executable).parent))
+CELERY = (PROGRAMS / "celery").exists() and shutil.which("redis-server") is not None
+PARTS = ("api-server", "dag-processor", "scheduler", "triggerer", *(("redis", "worker") if CELERY else ()))
 
 
 @dataclass
@@ -56,7 +62,7 @@ class Machine:
         """Of the image and the service, and of nothing else; what would listen on every interface does not."""
         written = {name: self.text(value) for name, value in self.services[service]["environment"].items()}
         return {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(PROGRAMS), os.environ["PATH"]]),
             "HOME": str(self.folder),
             "PYTHONPATH": str(REPOSITORY),
             "NO_PROXY": "127.0.0.1,localhost",
@@ -80,11 +86,11 @@ def secrets() -> dict[str, str]:
 def machine(secrets: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """All that `docker compose up` starts, for as far as it is there."""
     folder = tmp_path_factory.mktemp("compose")
-    compose = filled(secrets)
+    compose = filled(secrets | ({"AIRFLOW_EXECUTOR": "CeleryExecutor"} if CELERY else {}))
     with EmbeddedPostgres(folder / "one") as one, EmbeddedPostgres(folder / "two") as two:
         for service, server in (("postgres", one), ("warehouse-1", one), ("warehouse-2", two)):
             _make_database(server, compose["services"][service]["environment"])
-        ports = [free_port() for _ in range(3)]
+        ports = [free_port() for _ in range(4)]
         places = {
             "@postgres:5432": f"@127.0.0.1:{one.port}",
             "@warehouse-1:5432": f"@127.0.0.1:{one.port}",
@@ -97,6 +103,9 @@ def machine(secrets: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
             "127.0.0.1:8080": f"127.0.0.1:{ports[1]}",
             "localhost:8080": f"localhost:{ports[1]}",
             "127.0.0.1:8974": f"127.0.0.1:{ports[2]}",
+            "redis:6379": f"127.0.0.1:{ports[3]}",
+            "redis-server": f"redis-server --bind 127.0.0.1 --port {ports[3]}",
+            "redis-cli": f"redis-cli -p {ports[3]}",
             "/opt/airflow/dags": str(REPOSITORY / "dags"),
             "/opt/airflow": str(folder / "airflow"),
             "/opt/deploy": str(REPOSITORY / "deploy"),
@@ -108,11 +117,14 @@ def machine(secrets: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
             def start(name: str, run: Any = supervisor.start) -> None:
                 run(name, made.command(made.services[name]["command"]), env=made.environment(name), cwd=folder)
 
+            if CELERY:
+                start("redis")
             start("aws")
             _wait_for(made, "aws")
             start("init", supervisor.run)
             for part in PARTS:
-                start(part)
+                if part != "redis":
+                    start(part)
             _wait_for(made, "api-server", supervisor)
             yield made
 
@@ -145,7 +157,8 @@ def _make_database(server: EmbeddedPostgres, settings: dict[str, str]) -> None:
 
 def _is_healthy(machine: Machine, service: str) -> bool:
     """What its health check says."""
-    _, *words = machine.services[service]["healthcheck"]["test"]
+    kind, *words = machine.services[service]["healthcheck"]["test"]
+    words = ["sh", "-c", *words] if kind == "CMD-SHELL" else words
     asked = subprocess.run(
         machine.command(words), env=machine.environment(service), cwd=machine.folder, capture_output=True, check=False
     )
@@ -201,3 +214,10 @@ def test_the_main_job_of_region_1_runs_and_grafanas_user_sees_it(
         rows = reader.execute(query.encode()).fetchall()
     assert "flights_region1" in {row["dag"] for row in rows}
     assert all(row["lost"] == 0 for row in rows)
+
+
+@pytest.mark.skipif(not CELERY, reason="no Celery, or no redis-server: see the top of this file")
+def test_with_the_profile_celery_workers_have_run_it(machine: Machine) -> None:
+    assert machine.environment("scheduler")["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+    log = (machine.folder / "logs" / "worker.log").read_text(encoding="utf-8", errors="replace")
+    assert log.count("succeeded in") >= 5, "what Celery says of each task that it has run"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_lockprovider.demo.airflow_services import AirflowServices
+from airflow_lockprovider.demo.leash import descendants
 from airflow_lockprovider.demo.postgres import EmbeddedPostgres
 from airflow_lockprovider.demo.supervisor import Supervisor
 from airflow_lockprovider.lease import connect
@@ -91,6 +94,7 @@ def live(place: Place, postgres: EmbeddedPostgres, tmp_path_factory: pytest.Temp
         "AIRFLOW__LOCKPROVIDER__RULES": str(place.rules),
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "3",
+        "AIRFLOW__WORKERS__MISSING_DAG_RETRY_DELAY": "8",
     }
     try:
         with Supervisor(folder / "logs") as supervisor:
@@ -140,6 +144,41 @@ def test_what_the_rules_say_is_done_by_the_dag_processor_and_by_the_workers(live
     assert place.mark("each") == ["a each.0", "b each.1"]
     assert place.mark("free") == ["--"]
     assert place.mark("default") == ["by_default"]
+
+
+@contextmanager
+def standing_still(live: Live, part: str) -> Iterator[None]:
+    """That part of Airflow sees nothing of what happens meanwhile."""
+    pids = [live.supervisor.pids()[part], *descendants(live.supervisor.pids()[part])]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in reversed(pids):
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_worker_that_sees_a_broken_file_refuses_until_it_is_repaired(live: Live, place: Place) -> None:
+    """The DAG processor has not seen it yet, so that the scheduler hands the tasks to workers."""
+    client = live.airflow.client
+    before, free = place.mark("load"), place.mark("free")
+    with standing_still(live, "dag-processor"):
+        place.rules.write_text(RULES + "  - match: {dag: plain}\n    lokc: dwh.sales\n", encoding="utf-8")
+        try:
+            run = ("plain", client.trigger("plain"))
+            # Airflow tries a DAG that could not be loaded again, some times.
+            refused = ("up_for_reschedule", "failed")
+            wait_for(live, lambda: set(client.task_states(*run).values()) <= set(refused))
+            assert client.import_errors() == []
+            assert "line 7, rules[2].lokc: is unknown" in client.task_log(*run, "load")
+            assert place.mark("load") == before, "the worker has loaded the DAG without its lock, and run the task"
+            assert place.mark("free") == free, "nobody knows what the rule would have said of this one"
+        finally:
+            place.rules.write_text(RULES, encoding="utf-8")
+    assert live.airflow.wait_for_runs([run], timeout=90) == {run: "success"}
+    assert len(place.mark("load")) == len(before) + 1
+    assert all(line.startswith("dwh.sales ") for line in place.mark("load"))
 
 
 def test_a_file_that_breaks_is_an_import_error_and_lets_no_task_run_unlocked(live: Live, place: Place) -> None:
