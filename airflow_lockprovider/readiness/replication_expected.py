@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Literal, Protocol
 
 from airflow_lockprovider.lease.errors import ConfigurationError
@@ -67,6 +68,7 @@ class FromManifest:
     def __init__(self, read: Callable[[], Sequence[Row]]) -> None:
         self._read = read
         self._rows: Sequence[Row] | None = None
+        self._reading = Lock()  # several windows may be looked at together, and want it together
         self.dropped: set[str] = set()
 
     def rows(self, window: Window, finding: Finding) -> list[Row]:
@@ -77,9 +79,10 @@ class FromManifest:
 
     def all(self) -> Sequence[Row]:
         """Every row, sorted by key."""
-        if self._rows is None:
-            self._rows = self._read()
-        return self._rows
+        with self._reading:
+            if self._rows is None:
+                self._rows = self._read()
+            return self._rows
 
     def drop(self, row: Row) -> None:
         self.dropped.add(row.key)

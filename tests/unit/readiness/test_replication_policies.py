@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from time import sleep
 from typing import Any
 
 import pytest
@@ -81,18 +82,27 @@ def test_a_manifest_says_what_to_wait_for_and_the_source_is_not_listed(source: F
     }
 
 
-def test_another_process_reads_the_manifest_again_and_only_if_it_has_to(source: FakeS3, replica: FakeS3) -> None:
-    source.put(*keys(50))
+def test_another_process_reads_the_manifest_again_and_only_if_it_has_to(
+    source: FakeS3, replica: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.put(*keys(5000))
+    real = source.get_object
+
+    def slowly(**arguments: Any) -> Any:
+        sleep(0.05)
+        return real(**arguments)
+
+    monkeypatch.setattr(source, "get_object", slowly)
     source.put_content("meta/m.json", manifest_of(source).to_bytes())
     settings = {"manifest": "s3://lake/meta/m.json", "prefix": ""}
     probe = probe_of(source, replica, **settings)
     probe.begin()
     second = restarted(probe, source, replica, **settings)
-    source.copy_to(replica, *keys(20))
+    source.copy_to(replica, *keys(300))
     source.requests.clear()
     verdict = second.step()
-    assert (verdict.arrived, source.requests["get"]) == (20, 1)
-    source.copy_to(replica, *keys(50))
+    assert (verdict.arrived, source.requests["get"]) == (300, 1)
+    source.copy_to(replica, *keys(5000))
     third = restarted(probe, source, replica, **settings)
     source.requests.clear()
     assert third.step().status is Status.READY
