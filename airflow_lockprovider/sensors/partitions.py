@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from ast import literal_eval
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +29,7 @@ def read_partitions(rendered: Any) -> list[Partition]:
     """When the task runs: a list, or the text of one, which is what a template makes of it."""
     if isinstance(rendered, str):
         try:
-            rendered = json.loads(rendered.replace("'", '"'))
-        except ValueError:
+            rendered = literal_eval(rendered)  # Jinja writes a list as Python does; JSON's lists of texts look the same
+        except (SyntaxError, ValueError):
             raise ConfigurationError(f"partitions={rendered!r} is not a list after rendering") from None
     return partitions_of(rendered)
