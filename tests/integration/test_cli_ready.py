@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from typing import Any
 
 import pytest
 import yaml
 
+from airflow_lockprovider.cli.ready import EXIT_CODES
 from airflow_lockprovider.demo.aws import AwsSimulator
+from tests.conftest import REPOSITORY
 from tests.simulated_aws import HERE, REPLICA, SOURCE, Lake
 
 BOTH = ["--source-conn-id", "aws_here", "--destination-conn-id", "aws_there"]
@@ -99,3 +103,19 @@ def test_what_makes_no_sense_is_one_line_and_exit_code_3(ready: Any, words: list
     assert said in err
     assert err.startswith("airflow locks ready: ")
     assert err.count("\n") == 1
+
+
+PAGE = (REPOSITORY / "docs" / "readiness.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_of_the_page_are_understood() -> None:
+    from airflow.cli.cli_parser import get_parser
+
+    lines = re.findall(r"^    \$ airflow (locks ready .*)$", PAGE.replace("\\\n", ""), re.MULTILINE)
+    asked = [get_parser().parse_args(shlex.split(line)) for line in lines]
+    assert len(asked) == 6
+
+
+def test_the_exit_codes_of_the_page_are_those_of_the_command() -> None:
+    for status, code in EXIT_CODES.items():
+        assert re.search(rf"^\| {code} \| {status}", PAGE, re.MULTILINE), status
