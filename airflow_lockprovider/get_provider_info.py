@@ -21,7 +21,13 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        "operators": _modules("operators.door", "operators.locked", "operators.scope", "operators.s3_write_manifest"),
+        "operators": _modules(
+            "operators.door",
+            "operators.locked",
+            "operators.scope",
+            "operators.s3_write_manifest",
+            "transfers.s3_batch_replication",
+        ),
         "sensors": _modules(
             "sensors.s3_replication",
             "sensors.s3_manifest",

@@ -14,9 +14,9 @@ def without_account(client: Any) -> Any:
     return client
 
 
-def _take_it_away(params: dict[str, Any], **_: Any) -> None:
+def _take_it_away(params: Any, **_: Any) -> None:
     host = urlsplit(params["url"]).hostname or ""
-    account, _, rest = host.partition(".")
+    account, _dot, rest = host.partition(".")
     if account.isdigit() and _is_local(rest):
         params["url"] = params["url"].replace(f"{account}.", "", 1)
 

@@ -16,6 +16,7 @@ PROBES: Mapping[str, str] = {
     "glue_job_run": "job_run:JobRunProbe",
     "glue_partition": "partition:PartitionProbe",
     "redshift_external_data": "external_data:ExternalDataProbe",
+    "s3_batch_replication": "batch_replication:BatchReplicationProbe",
     "s3_manifest": "manifest_probe:ManifestProbe",
     "s3_replication": "replication:ReplicationProbe",
 }

@@ -11,7 +11,9 @@ from weakref import WeakValueDictionary
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
+from airflow_lockprovider.aws.account_host import without_account
 from airflow_lockprovider.aws.list_pages import speed_up
+from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.readiness.plan import Endpoint, ProbePlan
 
 _THREADS = 32
@@ -25,11 +27,13 @@ _shared: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
 
 
 def client_of(endpoint: Endpoint, connection: Any = None, *, resolved: bool = False) -> Any:
-    """A boto3 client for ``endpoint``. ``resolved``: use ``connection`` (or none) instead of looking it up."""
+    """A boto3 client for ``endpoint``. ``resolved``: use ``connection`` (or none) instead of looking it up.
+    ConfigurationError if nobody names a region."""
     # Imported here: it takes seconds, and neither parsing a DAG nor the triggerer's loop should wait for it.
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from botocore.config import Config
+    from botocore.exceptions import NoRegionError
 
     hook: Any = AwsBaseHook(aws_conn_id=endpoint.conn_id, region_name=endpoint.region, client_type=endpoint.service)
     if resolved:
@@ -42,7 +46,15 @@ def client_of(endpoint: Endpoint, connection: Any = None, *, resolved: bool = Fa
             retries={"mode": "standard", "total_max_attempts": 2},
             max_pool_connections=_THREADS,
         )
-    client = hook.get_conn()
+    try:
+        client = hook.get_conn()
+    except NoRegionError as error:
+        raise ConfigurationError(
+            f"no region for {endpoint.service}: connection {endpoint.conn_id!r} is not there, or names no region_name; "
+            "add it, or give the region"
+        ) from error
+    if endpoint.service == "s3control":
+        return without_account(client)
     return speed_up(client) if endpoint.service == "s3" else client
 
 

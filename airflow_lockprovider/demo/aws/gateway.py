@@ -6,9 +6,10 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
-from airflow_lockprovider.demo.aws import replication_rules
+from airflow_lockprovider.demo.aws import batch_replication, replication_rules
 from airflow_lockprovider.demo.aws.errors import AwsError
 from airflow_lockprovider.demo.aws.faults import DISCONNECT, Faults, error_of
 from airflow_lockprovider.demo.aws.replication import Replication
@@ -48,6 +49,7 @@ class Gateway:
         counts: RequestCounts,
         faults: Faults,
         replication: Replication,
+        batch: batch_replication.BatchReplication,
         services: dict[str, Sequence[JsonService]],
     ) -> None:
         self._moto = moto
@@ -56,6 +58,7 @@ class Gateway:
         self._counts = counts
         self._faults = faults
         self._replication = replication
+        self._batch = batch
         self._services = services
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -64,6 +67,9 @@ class Gateway:
         if environ["PATH_INFO"].startswith("/moto-api"):
             return self._moto(environ, start_response)
         request = AwsRequest.from_environ(environ)
+        if request.service == "s3control":
+            operation = batch_replication.operation_of(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+            request = replace(request, operation=operation)
         self._counts.add(request)
         settings = self._settings()
         hit = self._faults.hit(request)
@@ -77,11 +83,13 @@ class Gateway:
                 raise error_of(codes[0], request.operation)
             if request.service == "s3" and (xml := _answer_s3(request)) is not None:
                 return _send(start_response, 200, "application/xml", xml)
+            if request.service == "s3control" and (xml := self._batch.answer(request)) is not None:
+                return _send(start_response, 200, "application/xml", xml)
             for service in self._services.get(request.service, ()):
                 if (answer := service.answer(request)) is not None:
                     return _send_json(start_response, 200, answer)
         except AwsError as error:
-            if request.service == "s3":
+            if request.service in ("s3", "s3control"):
                 # The answer to a HEAD has no body, so its client sees the status alone, as on AWS.
                 body = b"" if environ["REQUEST_METHOD"] == "HEAD" else error.as_xml()
                 return _send(start_response, error.status, "application/xml", body)

@@ -106,6 +106,23 @@ class Replication:
                 self._from.setdefault((bucket, key, version.version_id), []).append(started)
                 self._schedule(started, settings.replication_delay + random.random() * settings.replication_jitter)
 
+    def repeat(self, bucket: str, version: Any) -> list[Copy]:
+        """Copy it to all its destinations, also where that failed or was never begun: what a batch job does."""
+        settings, place = self._settings(), (bucket, str(version.name), version.version_id)
+        with self._changed:
+            before = {each.destination: each for each in self._from.get(place, [])}
+            made = []
+            for destination in sorted(replication_rules.destinations(bucket, version)):
+                if destination in before and before[destination].status != FAILED:
+                    made.append(before[destination])
+                    continue
+                started = Copy(bucket, destination, place[1], place[2], version.size, time.time())
+                self._copies.append(started)
+                self._schedule(started, settings.replication_delay + random.random() * settings.replication_jitter)
+                made.append(started)
+            self._from[place] = made
+        return made
+
     def status(self, bucket: str, key: str, version_id: str) -> str | None:
         """The value of ``x-amz-replication-status``, or None for no such header."""
         with self._changed:

@@ -48,6 +48,10 @@ class AwsRequest:
         signed = environ.get("HTTP_AUTHORIZATION") or query.get("X-Amz-Credential", "")
         scope = _CREDENTIAL.search(signed)
         service, region = (scope["service"], scope["region"]) if scope else ("s3", "us-east-1")
+        if service == "s3" and "HTTP_X_AMZ_ACCOUNT_ID" in environ:
+            # S3 Control signs as S3.
+            operation = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+            return cls(environ, "s3control", region, operation)
         if service == "s3":
             # WSGI hands over UTF-8 bytes as Latin-1 text.
             path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")

@@ -42,6 +42,8 @@ class Settings:
     """The ErrorMessage of the runs that do not succeed; None: what AWS says for the state."""
     partitions_per_answer: float | None = None
     """BatchGetPartition answers so many keys and gives the others back as UnprocessedKeys. None: all."""
+    batch_preparing: float = 0.1
+    """How long an S3 Batch job looks for its objects. It then copies with the delay of replication."""
     latency: float = 0.0
     """Added to every AWS request."""
     request_errors: dict[str, str] | None = None

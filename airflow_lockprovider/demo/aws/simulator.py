@@ -13,6 +13,8 @@ from moto.moto_api._internal import moto_api_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from airflow_lockprovider.aws.account_host import without_account
+from airflow_lockprovider.demo.aws.batch_replication import BatchReplication
 from airflow_lockprovider.demo.aws.crawler import Crawlers
 from airflow_lockprovider.demo.aws.faults import Fault, Faults
 from airflow_lockprovider.demo.aws.gateway import CONTROL_PATH, Gateway
@@ -47,6 +49,7 @@ class AwsSimulator:
         self._counts = RequestCounts()
         self._faults = Faults()
         self._replication = Replication(self._current)
+        self._batch = BatchReplication(self._current, self._replication)
         self._crawlers = Crawlers(self._current)
         self._job_runs = JobRuns(self._current)
         self._redshift_data = RedshiftData(dict(warehouses or {}))
@@ -77,6 +80,7 @@ class AwsSimulator:
                 counts=self._counts,
                 faults=self._faults,
                 replication=self._replication,
+                batch=self._batch,
                 services={
                     "glue": (self._crawlers, self._job_runs, Partitions(self._current)),
                     "redshift-data": (self._redshift_data,),
@@ -100,6 +104,7 @@ class AwsSimulator:
         self._thread.join()
         self._server.server_close()
         self._server = self._thread = None
+        self._batch.stop()
         self._crawlers.stop()
         self._redshift_data.stop()
         self._replication.stop()
@@ -120,7 +125,7 @@ class AwsSimulator:
 
     def client(self, service: str, region: str, **config: Any) -> Any:
         """A boto3 client of that service in that region; ``config`` goes to botocore's Config."""
-        return boto3.client(
+        client = boto3.client(
             service,
             region_name=region,
             endpoint_url=self.endpoint_url,
@@ -128,6 +133,7 @@ class AwsSimulator:
             aws_secret_access_key=ACCESS_KEY,
             config=Config(**config),
         )
+        return without_account(client) if service == "s3control" else client
 
     def configure(self, **settings: Any) -> None:
         """Change some settings (see ``Settings``); the others stay."""
@@ -154,6 +160,7 @@ class AwsSimulator:
             raise ValueError(f"reset={what!r} is not known: say 'requests' or 'all'")
         self._counts.clear()
         if what == "all":
+            self._batch.stop()
             self._crawlers.stop()
             self._redshift_data.stop()
             self._replication.forget()
