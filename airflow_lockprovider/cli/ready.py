@@ -23,7 +23,8 @@ EXIT_CODES: Mapping[Status, int] = {
 }
 """What a script sees. What prevents a look altogether is MISCONFIGURED, too."""
 
-_COLUMNS = ("status", "arrived", "expected", "oldest", "requests", "reason")
+_COLUMNS = ("status", "arrived", "expected", "oldest", "missing", "requests", "reason")
+_SAMPLE = 3
 
 
 def _look_with(sensor_of: Callable[[Namespace], ReadinessSensor]) -> Callable[[Namespace], None]:
@@ -32,7 +33,7 @@ def _look_with(sensor_of: Callable[[Namespace], ReadinessSensor]) -> Callable[[N
     def run(args: Namespace) -> None:
         try:
             with server():
-                verdict = sensor_of(args).look()
+                verdict = _look(args, sensor_of)
         except Exception as error:
             # Whatever it is: a script that goes on while the exit code is 1 must not go on for ever.
             name = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
@@ -48,7 +49,23 @@ def _look_with(sensor_of: Callable[[Namespace], ReadinessSensor]) -> Callable[[N
 
 def _row(verdict: Verdict) -> dict[str, Any]:
     oldest = None if verdict.oldest_pending is None else in_words(verdict.oldest_pending)
-    return {**verdict.as_dict(), "oldest": oldest}
+    missing = ", ".join(verdict.missing_sample[:_SAMPLE])
+    more = len(verdict.missing_sample) > _SAMPLE or verdict.pending > len(verdict.missing_sample) > 0
+    return {**verdict.as_dict(), "oldest": oldest, "missing": f"{missing} …" if more else missing}
+
+
+def _look(args: Namespace, sensor_of: Callable[[Namespace], ReadinessSensor]) -> Verdict:
+    """Without the log lines of clients and connections, which go to stdout and are no JSON."""
+    from airflow.utils.cli import suppress_logs_and_warning
+
+    found: list[Verdict] = []
+
+    @suppress_logs_and_warning
+    def look(args: Namespace) -> None:
+        found.append(sensor_of(args).look())
+
+    look(args)
+    return found[0]
 
 
 def _replication(args: Namespace) -> ReadinessSensor:

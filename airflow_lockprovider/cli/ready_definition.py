@@ -14,7 +14,14 @@ _EPILOG = "Exit code: 0 ready, 1 not yet, 2 will not come by itself, 3 a name, p
 
 def ready_group() -> GroupCommand:
     """``airflow locks ready`` with a command for each kind of data."""
-    from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg, GroupCommand, lazy_load_command
+    from airflow.cli.cli_config import (
+        ARG_OUTPUT,
+        ARG_VERBOSE,
+        ActionCommand,
+        Arg,
+        GroupCommand,
+        lazy_load_command,
+    )
 
     aws = (
         Arg(("--conn-id",), help="AWS connection (default: %(default)s)", default="aws_default"),
@@ -31,7 +38,7 @@ def ready_group() -> GroupCommand:
 
     def command(name: str, text: str, *args: Arg) -> ActionCommand:
         run = lazy_load_command(f"airflow_lockprovider.cli.ready.{name.replace('-', '_')}")
-        return ActionCommand(name=name, help=text, func=run, args=(*args, ARG_OUTPUT), epilog=_EPILOG)
+        return ActionCommand(name=name, help=text, func=run, args=(*args, ARG_OUTPUT, ARG_VERBOSE), epilog=_EPILOG)
 
     return GroupCommand(
         name="ready",

@@ -94,6 +94,7 @@ def test_partitions_and_job_runs_can_be_asked_for(aws: AwsSimulator, lake: Lake,
         (replication(source="lake/out"), "write s3://bucket/path"),
         (["glue-partition", "sales", "--partition", "year=2026"], "two names with a dot"),
         (["glue-partition", "db.sales", "--partition", "2026"], "is no partition"),
+        (["glue-job-run", "load", "jr_1", "--conn-id", "nowhere"], "connection 'nowhere' is not there"),
         (["redshift-external", "s.t", "--partition", "a=1", "--database", "dwh"], "workgroup_name"),
     ],
 )
