@@ -91,6 +91,23 @@ def test_a_failure_arrives_as_event_and_as_mail_with_lock_and_token(run: Runner,
         assert str(token) in text
 
 
+def test_the_watch_tells_of_a_lock_that_is_held_too_long_once_and_when_it_is_over(run: Runner, stage: Stage) -> None:
+    stage.world.alerts()
+    before = len(stage.mail.files())
+    locks = connect(stage.world.region1_dsn)
+    with locks.hold("held_for_ever", owner="nightly/run/load#1", context={"expected_hold": 0.001}):
+        assert [run("watch_locks").state for _ in range(2)] == [DONE, DONE]
+    assert run("watch_locks").state == DONE
+    locks.close()
+
+    said = [mail["Subject"] for mail in stage.mail.messages()[before:]]
+    assert [subject for subject in said if "held_for_ever" in subject] == said
+    assert ["RECOVERED" in subject for subject in said] == [False, True]
+    events = stage.world.alerts()
+    assert len(events) == 2
+    assert "nightly/run/load#1" in str(events[0]["detail"])
+
+
 def test_flights_of_both_regions_equal_the_input(flights: tuple[Run, Run], stage: Stage) -> None:
     assert [set(done.tasks.values()) for done in flights] == [{DONE}, {DONE}]
     expected = stage.world.expected()
