@@ -26,7 +26,7 @@ async function begin() {
 function form(seen) {
   const others = seen.others === 1 ? "The other task of the DAG does" : `The other ${seen.others} tasks of the DAG do`;
   const facts = el("ul", {});
-  facts.append(el("li", {}, "A new run of ", el("code", { text: dag }), " in which this task works and takes its lock, as always."));
+  facts.append(el("li", {}, "A new run of ", el("code", { text: dag }), " in which this task works; if it has a lock, it takes it as always."));
   if (seen.with_tasks.length) facts.append(el("li", {}, "Setups and teardowns work with it: ", ...names(seen.with_tasks), "."));
   if (seen.others) {
     facts.append(el("li", { text: `${others} not run and take no lock: what comes before counts as success, the rest as skipped.` }));
