@@ -44,11 +44,6 @@ def alerts_file() -> Path | None:
     return _file("alerts")
 
 
-def alert_every_failure() -> bool:
-    """Whether a listener alerts for every failed task, whatever its DAG says."""
-    return bool(conf.getboolean(SECTION, "alert_every_failure", fallback=False))
-
-
 def alert_retries() -> bool:
     """Whether that listener alerts for failures that will be retried, too."""
     return bool(conf.getboolean(SECTION, "alert_retries", fallback=False))

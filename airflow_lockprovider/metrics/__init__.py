@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_lockprovider.metrics.emitting import count, gauge, timing
+from airflow_lockprovider.metrics.emitting import count, count_loss, gauge, timing
 from airflow_lockprovider.metrics.locks import report_locks
 
-__all__ = ["count", "gauge", "report_locks", "timing"]
+__all__ = ["count", "count_loss", "gauge", "report_locks", "timing"]

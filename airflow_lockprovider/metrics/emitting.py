@@ -23,6 +23,14 @@ def count(name: str, times: int = 1, **tags: str) -> None:
     _emit("incr", name, times, tags)
 
 
+def count_loss(lock_name: str, cause: str | None) -> None:
+    """Count a lease that ended before its work did. ``cause``: the event or the words that say why."""
+    count("lost", lock_name=lock_name)
+    for known in ("revoked", "expired"):
+        if cause and known in cause:
+            count(known, lock_name=lock_name)
+
+
 def gauge(name: str, value: float, **tags: str) -> None:
     """How much there is now."""
     _emit("gauge", name, value, tags)

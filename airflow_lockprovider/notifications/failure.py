@@ -174,6 +174,8 @@ def _iso(value: datetime | None) -> str | None:
 def _type_name(error: object) -> str | None:
     if error is None:
         return None
+    if isinstance(error, str):
+        return "reported by Airflow"
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 

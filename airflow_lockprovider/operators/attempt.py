@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow_lockprovider import metrics
 from airflow_lockprovider.compat import AirflowSkipException, TaskDeferred
-from airflow_lockprovider.hooks.lease import LeaseHook
 from airflow_lockprovider.lease.errors import LeaseLost, LeaseWaitTimeout, LockProviderError
 from airflow_lockprovider.lease.lease_set import LeaseSet
 from airflow_lockprovider.lease.model import Busy, Lease, Ticket
+from airflow_lockprovider.operators.measured_hook import MeasuredHook
 from airflow_lockprovider.operators.standby import Standby
 from airflow_lockprovider.operators.wanted import Wanted
 
@@ -35,7 +36,7 @@ class Attempt:
         self.owner = _label(ti)
         self._is_retry = (getattr(ti, "try_number", None) or 1) > 1
         self.context = _describe(ti, wanted.expected_hold)
-        self.hook = LeaseHook(wanted.lease_conn_id, quick=True)
+        self.hook = MeasuredHook(wanted.lease_conn_id, quick=True)
         self.last_answer: Lease | LeaseSet | Busy | None = None
         self._log = log
         self._standby = Standby(wanted, ti, self.hook, self.owner_id, self.context, log)
@@ -204,6 +205,9 @@ class Attempt:
             self._log.info("%s %s %s still ours, for %.1f s now", noun, what, verb, since.total_seconds())
         else:
             self._log.info("%s %s %s ours, waited %.1f s", noun, what, verb, lease.waited)
+            for one in lease.leases:
+                metrics.count("granted", lock_name=one.lock_name)
+                metrics.timing("wait_time", one.waited, lock_name=one.lock_name)
 
     def leave_line(self) -> None:
         """Give up the place in line, if there is one, and what is held or reserved."""
@@ -240,6 +244,17 @@ class Attempt:
             lease.token,
             held.total_seconds(),
         )
+        if given_back:
+            metrics.count("released", lock_name=lease.lock_name)
+            metrics.timing("hold_time", held.total_seconds(), lock_name=lease.lock_name)
+        else:
+            metrics.count_loss(lease.lock_name, self._last_event(lease.lock_name))
+
+    def _last_event(self, lock_name: str) -> str | None:
+        try:
+            return self.hook.last_event(lock_name, self.owner_id)
+        except LockProviderError:
+            return None  # only for a metric
 
     def _ours(self) -> list[Lease]:
         """All that this try holds or has reserved, of the locks that it asks for."""
@@ -266,6 +281,7 @@ class Attempt:
         for name in gone:
             token = f", token {tokens[name]}," if name in tokens else ""
             event = self.hook.last_event(name, self.owner_id)
+            metrics.count_loss(name, event)
             reasons.append(f"{name!r}{token} ({f'it was {event}' if event else 'nothing is known of it'})")
         return LeaseLost(
             f"the lease on {' and '.join(reasons)} was lost while the task was deferred", lock_name=gone[0]

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import ClassVar, Final, Literal, TypeVar
 
+from airflow_lockprovider import metrics
 from airflow_lockprovider.hooks.lease import LeaseHook
 from airflow_lockprovider.lease.errors import ConfigurationError, LockProviderError
 from airflow_lockprovider.lease.lease_set import LeaseSet
@@ -175,7 +176,9 @@ class Coordinator:
         try:
             while True:
                 with self._changed:
-                    idle = not busy()
+                    idle, waiting, kept = not busy(), len(self._waiting), len(self._kept)
+                metrics.gauge("triggerer_waiting", waiting)
+                metrics.gauge("triggerer_keeping", kept)
                 if idle:
                     self._stop_listening(name)
                 with self._changed:
@@ -269,8 +272,11 @@ class Coordinator:
         now = self._hook.clock()
         with self._changed:
             due = [entry for entry in self._kept if entry.due <= now]
+        begun = time.monotonic()
         try:
             answers = self._hook.renew_many([entry.lease for entry in due])
+            if due:
+                metrics.timing("renew_latency", time.monotonic() - begun, where="triggerer")
         except LockProviderError as error:
             for entry in due:
                 if self._hook.clock() >= self.give_up_at(entry):
@@ -311,6 +317,7 @@ class Coordinator:
 
     def _lose(self, entry: Kept, reason: str) -> None:
         self._drop(entry)
+        metrics.count_loss(entry.lease.lock_name, reason)
         _settle_future(entry.loop, entry.lost, reason)
 
 

@@ -31,7 +31,15 @@ class Live:
 
 
 @pytest.fixture(scope="module")
-def live(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def live_settings() -> dict[str, str]:
+    """More environment variables of the Airflow; a module may have its own."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def live(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory, live_settings: dict[str, str]
+) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("live")
     for dags in (REPOSITORY / "dags", Path(__file__).parent / "dags"):
         shutil.copytree(dags, folder / "dags", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
@@ -44,6 +52,7 @@ def live(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -
         "AIRFLOW_CONN_DWH_DEFAULT": database,
         "AIRFLOW__LOCKPROVIDER__TTL": str(SETTINGS.ttl),
         "AIRFLOW__LOCKPROVIDER__SKIP_AFTER": str(SETTINGS.skip_after),
+        **live_settings,
     }
     try:
         with Supervisor(folder / "logs") as supervisor:
