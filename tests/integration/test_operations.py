@@ -12,6 +12,7 @@ import pytest
 
 from airflow_lockprovider.demo.postgres import EmbeddedPostgres
 from airflow_lockprovider.lease import ConfigurationError, LeaseEngine, LeaseLost, connect
+from airflow_lockprovider.lease.statements import statements
 
 TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 ROLES, CUT_OFF = re.findall(r"^ *```sql\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE)
@@ -125,6 +126,30 @@ def test_dashboards_read_and_a_loader_guards_and_neither_does_more(warehouse: Wa
             loader.execute("select * from lockprovider.locks")
     with pytest.raises(ConfigurationError, match="permission denied"):
         warehouse.engine("loader").try_acquire("loaded")
+
+
+@pytest.mark.parametrize(
+    ("user", "refused"),
+    [
+        ("airflow_worker", {"set_capacity", "revoke", "pause", "resume", "forget_done", "record_version"}),
+        ("airflow_page", {"record_version"}),
+        ("locks_owner", set()),
+    ],
+)
+def test_each_user_may_send_every_statement_of_its_work(warehouse: Warehouse, user: str, refused: set[str]) -> None:
+    """Rights are checked when a statement is planned, so that none of them has to be run."""
+    found, planned = set(), 0
+    with warehouse.sql(user) as connection:
+        for name, text in statements("postgres", "lockprovider")._calls.items():
+            if name in ("listen", "unlisten"):
+                continue  # no plans, no rights
+            try:
+                connection.execute(("explain " + re.sub(r"%\(\w+\)s", "null", text).replace("%%", "%")).encode())
+                planned += 1
+            except psycopg.errors.InsufficientPrivilege:
+                found.add(name)
+    assert found == refused
+    assert planned > 40
 
 
 def test_old_history_is_cut_off_and_the_new_stays(warehouse: Warehouse) -> None:
