@@ -45,6 +45,7 @@ class Probe(ABC):
         self.errors = 0
         self.requests = 0
         self._denials = 0
+        self._denials_believed = DENIALS_BELIEVED
         self._counting = threading.Lock()
 
     def begin(self) -> Verdict:
@@ -57,6 +58,7 @@ class Probe(ABC):
 
     def look(self) -> Verdict:
         """Look once and change nothing in the world, for somebody who only wants to know."""
+        self._denials_believed = 1  # no further look will tell whether a refusal was meant
         return self._tolerantly(self._look_once)
 
     def state(self) -> str:
@@ -133,10 +135,11 @@ class Probe(ABC):
             return self._verdict(Status.MISCONFIGURED, f"{text}; check {place}")
         if kind is ErrorKind.DENIED:
             self._denials += 1
-            if self._denials >= DENIALS_BELIEVED:
+            if self._denials >= self._denials_believed:
+                often = f" {self._denials} times in a row" if self._denials > 1 else ""
                 return self._verdict(
                     Status.MISCONFIGURED,
-                    f"refused {self._denials} times in a row ({text}): allow {iam_action_of(error)} for {place}",
+                    f"refused{often} ({text}): allow {iam_action_of(error)} for {place}",
                 )
         else:
             self._denials = 0

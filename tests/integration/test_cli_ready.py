@@ -50,6 +50,14 @@ def test_the_exit_code_says_ready_not_yet_failed_or_wrong(aws: AwsSimulator, lak
     assert ready(*replication(source="s3://no-such-lake/out/"))[0] == 3
 
 
+def test_a_refusal_is_believed_at_once_for_there_is_no_second_look(aws: AwsSimulator, lake: Lake, ready: Any) -> None:
+    lake.write(1)
+    aws.configure(request_errors={"s3.ListObjectsV2": "AccessDenied"})
+    code, out, _ = ready(*replication("-o", "json"))
+    assert code == 3
+    assert re.match(r"refused \(.*allow s3:ListBucket", json.loads(out)[0]["reason"])
+
+
 def test_the_table_is_for_people(aws: AwsSimulator, lake: Lake, ready: Any) -> None:
     aws.configure(replication_stall="part-00001")
     lake.lay(5)
