@@ -104,4 +104,4 @@ def test_reading_it_loads_no_part_of_the_package():
         "print(sorted(m for m in sys.modules if m.startswith(('airflow_lockprovider.', 'airflow.', 'psycopg'))))"
     )
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd="/").stdout
-    assert told.strip() == "['airflow_lockprovider.get_provider_info']"
+    assert told.strip() == "['airflow_lockprovider.get_provider_info', 'airflow_lockprovider.lazy']"
