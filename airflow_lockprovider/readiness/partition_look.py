@@ -12,6 +12,7 @@ from airflow_lockprovider.readiness.s3_location import S3Location
 BATCH = 100
 """How many BatchGetPartition is asked for at once; it may still leave some of them unprocessed."""
 _TRIES = 3
+"""So many answers without any progress are the last ones of a look."""
 _PAGE = 100
 
 Request = Callable[..., Any]
@@ -71,11 +72,13 @@ class PartitionLook:
         unanswered: set[tuple[str, ...]] = set()
         for first in range(0, len(wanted), BATCH):
             left = [{"Values": list(values)} for values in wanted[first : first + BATCH]]
-            for _ in range(_TRIES):
+            tries = _TRIES
+            while left and tries:
                 answer = self._request("glue", "batch_get_partition", **self._table, PartitionsToGet=left)
                 found.update({tuple(one["Values"]): one for one in answer.get("Partitions", [])})
-                if not (left := answer.get("UnprocessedKeys") or []):
-                    break
+                rest = answer.get("UnprocessedKeys") or []
+                tries = tries - 1 if len(rest) >= len(left) else _TRIES
+                left = rest
             unanswered.update(tuple(one["Values"]) for one in left)
         return found, unanswered
 
