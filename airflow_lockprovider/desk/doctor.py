@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from airflow_lockprovider.lease import driver
 from airflow_lockprovider.lease.engine import LeaseEngine
-from airflow_lockprovider.lease.errors import LockProviderError
+from airflow_lockprovider.lease.errors import LockProviderError, SchemaOutdated
 
 Result = Literal["ok", "warning", "wrong"]
 Row = dict[str, Any]
@@ -60,15 +60,17 @@ def examine(engine: LeaseEngine, program: str) -> Iterator[Finding]:
         "" if took < _SLOW else "every locked task opens one: look for a slow name server, TLS or network",
     )
     yield _clock(server["now"], wall, took)
-    yield from _tables(engine, program)
+    tables = _tables(engine, program)
+    yield tables
     if not engine.store.listens:
         yield Finding("wake-up", "ok", "Redshift has no notifications: waiters poll")
         return
     yield from _writable(server)
-    yield from _guarded(lambda: _rights(engine, server["user_name"]), "rights")
-    pooled = own_pid is not None and own_pid != server["pid"]
-    yield from _guarded(lambda: _wake_up(engine, pooled=pooled), "wake-up")
     yield from _limits(server)
+    yield from _guarded(lambda: _rights(engine, server["user_name"]), "rights")
+    if tables.result == "ok":
+        pooled = own_pid is not None and own_pid != server["pid"]
+        yield from _guarded(lambda: _wake_up(engine, pooled=pooled), "wake-up")
 
 
 def _no_connection(error: Exception) -> Finding:
@@ -90,15 +92,15 @@ def _clock(now: datetime, wall: datetime, took: float) -> Finding:
     )
 
 
-def _tables(engine: LeaseEngine, program: str) -> Iterator[Finding]:
+def _tables(engine: LeaseEngine, program: str) -> Finding:
     newest = engine.store.sql.migrations[-1][0]
     schema = engine.store.schema
     try:
         engine.leases("lockprovider.doctor")
     except LockProviderError as error:
-        yield Finding("tables", "wrong", " ".join(str(error).split()), f"if nothing else is named: {program} init")
-        return
-    yield Finding("tables", "ok", f"schema {schema!r} has version {newest}, as this package needs")
+        text = " ".join(str(error).split())
+        return Finding("tables", "wrong", text, f"{program} init" if isinstance(error, SchemaOutdated) else "")
+    return Finding("tables", "ok", f"schema {schema!r} has version {newest}, as this package needs")
 
 
 def _writable(server: Row) -> Iterator[Finding]:

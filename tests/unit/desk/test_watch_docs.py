@@ -50,7 +50,9 @@ def test_sample_commands_are_understood(page):
 
     from airflow.cli.cli_parser import get_parser
 
-    commands = re.findall(r"^    (?:\$ |\* \* \* \* \*  )(airflow locks [^|\n]*)", page, re.MULTILINE)
+    commands = re.findall(
+        r"^    (?:\$ |\* \* \* \* \*  )(airflow locks [^|\n]*)", page.replace("\\\n", ""), re.MULTILINE
+    )
     assert commands
     for command in commands:
         get_parser().parse_args(shlex.split(command)[1:])
