@@ -16,9 +16,10 @@ from airflow_lockprovider.aws.list_pages import speed_up
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.readiness.plan import Endpoint, ProbePlan
 
-_THREADS = 32
+_THREADS = 16
 """Looks at the same time, in one triggerer. Threads of our own: the loop's default ones are few, all triggers share
-them, and a slow answer would hold up somebody else's."""
+them, and a slow answer would hold up somebody else's. Not more: threads that read answers take turns with the loop, some
+milliseconds each."""
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 10, 30
 Answer = TypeVar("Answer")
 
