@@ -12,15 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from airflow_lockprovider.lease.engine import LeaseEngine
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.web.answers import Done
-from airflow_lockprovider.web.security import User, may_steer, same_origin, viewing
-from airflow_lockprovider.web.warehouse import Asked, Warehouse
+from airflow_lockprovider.web.security import User, same_origin, viewing
+from airflow_lockprovider.web.warehouse import Asked, MayAct, Warehouse
 
 Answer = TypeVar("Answer")
 
 
-def steering(user: User, asked: Asked) -> None:
+def steering(may_act: MayAct, asked: Asked) -> None:
     """For those who may edit the connection behind the locks; 403 for others."""
-    if not may_steer(user, asked.conn_id):
+    if not may_act:
         told = f"acting on these locks needs the right to edit connection {asked.conn_id!r}"
         raise HTTPException(status.HTTP_403_FORBIDDEN, f"{told}: ask somebody who has it, or for it")
 

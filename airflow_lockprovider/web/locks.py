@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, status
 
@@ -14,9 +14,9 @@ from airflow_lockprovider.lease.engine import LeaseEngine
 from airflow_lockprovider.lease.model import Waiter
 from airflow_lockprovider.lease.overview import Filter, Mark, Row, Sort
 from airflow_lockprovider.web.answers import Counts, History, Now, OneLock, Statistics
-from airflow_lockprovider.web.security import User, may_steer, viewing
+from airflow_lockprovider.web.security import User, viewing
 from airflow_lockprovider.web.timeline import spans
-from airflow_lockprovider.web.warehouse import Asked
+from airflow_lockprovider.web.warehouse import Asked, MayAct
 
 router = APIRouter(prefix="/api", dependencies=[Depends(viewing)], tags=["Look"])
 
@@ -51,6 +51,7 @@ Wanted = Annotated[Filter, Depends(of_task)]
 async def now(
     asked: Asked,
     user: User,
+    may_act: MayAct,
     wanted: Wanted,
     mark: Annotated[Mark | None, Query(description="Only those that need a look.")] = None,
     sort: Sort = "lock",
@@ -84,7 +85,7 @@ async def now(
             "conn_id": asked.conn_id,
             "conn_ids": config.page_conn_ids(),
             "user": user.get_name(),
-            "may_act": may_steer(user, asked.conn_id),
+            "may_act": may_act,
             "counts": Counts(**counts, waiters=len(waiters), matching=rows[0]["matching"] if rows else 0),
             "locks": rows,
             "waiters": [_waiter(one, wanted) for one in waiters[:_WAITERS]],
@@ -93,7 +94,9 @@ async def now(
 
 
 @router.get("/lock", summary="Everything about one lock")
-async def one_lock(asked: Asked, user: User, name: Annotated[str, Query(max_length=500)], hours: Hours = 24) -> OneLock:
+async def one_lock(
+    asked: Asked, may_act: MayAct, name: Annotated[str, Query(max_length=500)], hours: Hours = 24
+) -> OneLock:
     """Leases, line, statistics, who held it when, and what happened. 404 if nobody has ever asked for it."""
     wanted = Filter(lock_name=name)
     watch_held = config.watch_held()
@@ -117,7 +120,7 @@ async def one_lock(asked: Asked, user: User, name: Annotated[str, Query(max_leng
     return OneLock.model_validate(
         {
             "conn_id": asked.conn_id,
-            "may_act": may_steer(user, asked.conn_id),
+            "may_act": may_act,
             "name": name,
             "capacity": lock.get("capacity"),
             "paused": lock.get("paused", False),
@@ -148,15 +151,17 @@ async def history(
 
 
 @router.get("/stats", summary="Hold and wait times")
-async def statistics(asked: Asked, wanted: Wanted, hours: Hours = 24) -> Statistics:
-    """By lock and by owner; the busiest 500 of each."""
+async def statistics(
+    asked: Asked, wanted: Wanted, by: Literal["lock", "owner"] = "lock", hours: Hours = 24
+) -> Statistics:
+    """By lock (whoever used it) or by owner; the busiest 500. The other list is empty."""
 
-    def look(engine: LeaseEngine) -> tuple[list[Row], list[Row]]:
-        by_lock = [] if wanted.dag_id else engine.lock_statistics(hours * 3600, wanted.lock_name)
-        return by_lock, engine.owner_statistics(hours * 3600, wanted)
+    def look(engine: LeaseEngine) -> list[Row]:
+        if by == "lock":
+            return engine.lock_statistics(hours * 3600, wanted.lock_name)
+        return engine.owner_statistics(hours * 3600, wanted)
 
-    locks, owners = await asked.ask(look)
-    return Statistics.model_validate({"hours": hours, "locks": locks, "owners": owners})
+    return Statistics.model_validate({"hours": hours, "locks": [], "owners": [], f"{by}s": await asked.ask(look)})
 
 
 def _chosen(line: Sequence[Waiter], wanted: Filter, shown: set[str]) -> list[Waiter]:

@@ -14,6 +14,7 @@ from airflow_lockprovider import config
 from airflow_lockprovider.hooks.lease import LeaseHook
 from airflow_lockprovider.lease.engine import LeaseEngine
 from airflow_lockprovider.lease.errors import ConfigurationError, LockProviderError, StoreUnavailable
+from airflow_lockprovider.web.security import User, may_steer
 
 log = logging.getLogger(__name__)
 
@@ -78,3 +79,12 @@ def warehouse(
 
 
 Asked = Annotated[Warehouse, Depends(warehouse)]
+
+
+# Not async: an auth manager may ask its database, and does so in a thread then.
+def _may_act(user: User, asked: Asked) -> bool:
+    return may_steer(user, asked.conn_id)
+
+
+MayAct = Annotated[bool, Depends(_may_act)]
+"""Whether who asks may revoke, pause and resume the locks of this warehouse."""

@@ -211,8 +211,10 @@ export class StatsView {
     this.node = el("div", {}, el("div", { class: "title" }, el("h2", { text: "How locks were used" }), el("span", { class: "space" }), pick), this.locks.node, this.owners.node);
   }
 
-  fetch() {
-    return this.state.ask("stats", { hours: this.hours, search: null });
+  async fetch() {
+    const by = (what) => this.state.ask("stats", { by: what, hours: this.hours, search: null });
+    const [locks, owners] = await Promise.all([this.state.task.dag_id ? { locks: [] } : by("lock"), by("owner")]);
+    return { locks: locks.locks, owners: owners.owners };
   }
 
   update({ locks, owners }) {
