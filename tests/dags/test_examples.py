@@ -108,6 +108,23 @@ def test_the_watch_tells_of_a_lock_that_is_held_too_long_once_and_when_it_is_ove
     assert "nightly/run/load#1" in str(events[0]["detail"])
 
 
+def test_the_watch_hears_from_airflow_that_an_owner_is_dead(run: Runner, stage: Stage) -> None:
+    ended = run("node_b_first", only_step="node_c")
+    before = len(stage.mail.files())
+    context = {"dag_id": "node_b_first", "run_id": ended.run_id, "task_id": "node_c", "map_index": -1}
+    locks = connect(stage.world.region1_dsn)
+    with locks.hold("held_by_the_dead", owner="node_b_first/…/node_c#1", context=context):
+        assert run("watch_locks").state == DONE
+    locks.close()
+
+    (mail,) = stage.mail.messages()[before:]
+    assert "lock 'held_by_the_dead': dead owner" in mail["Subject"]
+    body = mail.get_body(("plain", "html"))
+    assert body is not None
+    assert "its task is success, but the lease lives" in body.get_content()
+    assert run("watch_locks").state == DONE  # and tells that it is over
+
+
 def test_flights_of_both_regions_equal_the_input(flights: tuple[Run, Run], stage: Stage) -> None:
     assert [set(done.tasks.values()) for done in flights] == [{DONE}, {DONE}]
     expected = stage.world.expected()
