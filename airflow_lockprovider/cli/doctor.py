@@ -95,7 +95,7 @@ def _alerts() -> Finding:
     if notifier is None:
         text = "no channels are configured: the watch only writes into its log"
         return Finding("alerts", "warning", text, "set alerts in section lockprovider to a file with channels")
-    every = config.alert_every_failure()
+    every = conf.getboolean(config.SECTION, "alert_every_failure", fallback=False)
     told = "every failed task" if every else "what DAGs, tasks and the watch tell them"
     text = f"{len(notifier.channels or ())} channels hear of {told}"
     if every:
