@@ -267,7 +267,8 @@ def test_scenario(lake: Lake, scenario: Scenario) -> None:
                 break
     assert verdict.status is scenario.ends, verdict
     assert scenario.says in str(verdict)
-    assert verdict.requests == sum(asked(lake.aws).get(each, 0) for each in READS)
+    # After a HEAD that was refused with a bare 400, botocore looks for the bucket's region and tries once more itself.
+    assert 0 <= sum(asked(lake.aws).get(each, 0) for each in READS) - verdict.requests <= verdict.errors
 
 
 READS = (
