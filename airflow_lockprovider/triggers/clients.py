@@ -18,8 +18,8 @@ from airflow_lockprovider.readiness.plan import Endpoint, ProbePlan
 
 _THREADS = 16
 """Looks at the same time, in one triggerer. Threads of our own: the loop's default ones are few, all triggers share
-them, and a slow answer would hold up somebody else's. Not more: threads that read answers take turns with the loop, some
-milliseconds each."""
+them, and a slow answer would hold up somebody else's. Not more: threads that read answers take turns with the loop,
+some milliseconds each."""
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 10, 30
 Answer = TypeVar("Answer")
 
