@@ -27,8 +27,8 @@ class Verdict:
     ``stalled`` says that nothing has moved for longer than the probe was told to accept; ``lag`` is, once ready,
     how long the newest of the data took: seconds, by the server's clock; None where that has no meaning;
     ``newly_stalled`` is true once per standstill, for somebody who warns; ``notes`` are warnings that hold for the
-    whole wait, given with the first and with the last verdict; ``errors`` counts the errors of the network or of AWS that were waited out; ``facts`` has more to
-    hand on, in JSON's own types (bytes, the manifest).
+    whole wait, given with the first and with the last verdict; ``errors`` counts the errors of the network or of AWS
+    that were waited out; ``facts`` has more to hand on, in JSON's own types (bytes, the manifest).
     """
 
     status: Status
