@@ -97,7 +97,7 @@ def _alerts() -> Finding:
         return Finding("alerts", "warning", text, "set alerts in section lockprovider to a file with channels")
     every = conf.getboolean(config.SECTION, "alert_every_failure", fallback=False)
     told = "every failed task" if every else "what DAGs, tasks and the watch tell them"
-    text = f"{len(notifier.channels or ())} channels hear of {told}"
+    text = f"channels that hear of {told}: {len(notifier.channels or ())}"
     if every:
         text += "; with any listener Airflow 3.3 refuses tasks that say end_from_trigger=True"
     return Finding("alerts", "ok", text)

@@ -230,3 +230,22 @@ def test_a_machine_whose_clock_is_wrong_is_told(locks: LeaseHook, database: str,
 
     assert clock.result == "warning"
     assert "180" in clock.text
+
+
+def test_channels_of_alerts_are_counted_and_the_listener_is_told(
+    locks: LeaseHook, findings, monkeypatch: pytest.MonkeyPatch, tmp_path
+):
+    file = tmp_path / "alerts.yaml"
+    file.write_text(
+        "channels:\n  - notifier: airflow_lockprovider.notifications.EventBridgeNotifier\n    event_bus: x\n"
+    )
+    monkeypatch.setenv("AIRFLOW__LOCKPROVIDER__ALERTS", str(file))
+    assert findings()["alerts"]["text"] == "channels that hear of what DAGs, tasks and the watch tell them: 1"
+    monkeypatch.setenv("AIRFLOW__LOCKPROVIDER__ALERT_EVERY_FAILURE", "True")
+
+    alerts = findings()["alerts"]
+
+    assert alerts["result"] == "ok"
+    assert alerts["text"].startswith(
+        "channels that hear of every failed task: 1; with any listener Airflow 3.3 refuses"
+    )
