@@ -37,6 +37,18 @@ class Filter:
 
 
 ALL = Filter()
+_COUNTS = ("rows", "leases", "late", "too_long", "draining", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One page of rows, and how many there are of which kind."""
+
+    rows: list[Row]
+    counts: dict[str, int]
+    """Over the filter: rows, leases, late (expired ones, too), too_long, draining, paused."""
+    matching: int
+    """Rows with the mark, on all pages."""
 
 
 class OverviewVerbs(Calls):
@@ -52,12 +64,11 @@ class OverviewVerbs(Calls):
         descending: bool = False,
         limit: int = 200,
         offset: int = 0,
-    ) -> list[Row]:
+    ) -> Overview:
         """A row per lease, and per lock without one that is paused, waited for, or asked for by its name.
 
         Marks: ``late`` (two renewals were missed), ``expired``, ``too_long`` (longer than its expected_hold, or than
-        ``watch_held`` seconds; None: never), ``draining``. ``all_…`` count over the filter,
-        ``matching`` with the mark, too.
+        ``watch_held`` seconds; None: never), ``draining``.
         """
         rows = self.store.call(
             "page_locks",
@@ -70,7 +81,12 @@ class OverviewVerbs(Calls):
             limit=limit,
             offset=offset,
         )
-        return [_read(row) for row in rows]
+        first = rows[0]
+        return Overview(
+            [_read(row) for row in rows if row["lock_name"] is not None],
+            {name: first[f"all_{name}"] for name in _COUNTS},
+            first["matching"],
+        )
 
     def events(self, wanted: Filter = ALL, *, before: int | None = None, limit: int = 100) -> list[Row]:
         """History with contexts, newest first; ``before`` is the event_id at which the last answer ended."""

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, status
 from airflow_lockprovider import config
 from airflow_lockprovider.lease.engine import LeaseEngine
 from airflow_lockprovider.lease.model import Waiter
-from airflow_lockprovider.lease.overview import Filter, Mark, Row, Sort
+from airflow_lockprovider.lease.overview import Filter, Mark, Overview, Row, Sort
 from airflow_lockprovider.web.answers import Counts, History, Now, OneLock, Statistics
 from airflow_lockprovider.web.security import User, viewing
 from airflow_lockprovider.web.timeline import spans
@@ -62,8 +62,8 @@ async def now(
     """Leases, locks that are paused or waited for, and the line. By task: what it holds and what it waits for."""
     watch_held = config.watch_held()
 
-    def look(engine: LeaseEngine) -> tuple[list[Row], Row, list[Waiter]]:
-        page = engine.overview(
+    def look(engine: LeaseEngine) -> tuple[Overview, list[Waiter]]:
+        seen = engine.overview(
             wanted,
             watch_held=watch_held,
             mark=mark,
@@ -72,22 +72,18 @@ async def now(
             limit=limit,
             offset=offset,
         )
-        counted = page or engine.overview(wanted, watch_held=watch_held, limit=1)
-        return page, counted[0] if counted else {}, engine.queue(wanted.lock_name)
+        return seen, engine.queue(wanted.lock_name)
 
-    rows, counted, line = await asked.ask(look)
-    waiters = _chosen(line, wanted, {row["lock_name"] for row in rows})
-    counts = {
-        name: counted.get(f"all_{name}", 0) for name in ("rows", "leases", "late", "too_long", "draining", "paused")
-    }
+    seen, line = await asked.ask(look)
+    waiters = _chosen(line, wanted, {row["lock_name"] for row in seen.rows})
     return Now.model_validate(
         {
             "conn_id": asked.conn_id,
             "conn_ids": config.page_conn_ids(),
             "user": user.get_name(),
             "may_act": may_act,
-            "counts": Counts(**counts, waiters=len(waiters), matching=rows[0]["matching"] if rows else 0),
-            "locks": rows,
+            "counts": Counts(**seen.counts, waiters=len(waiters), matching=seen.matching),
+            "locks": seen.rows,
             "waiters": [_waiter(one, wanted) for one in waiters[:_WAITERS]],
         }
     )
@@ -103,7 +99,7 @@ async def one_lock(
 
     def look(engine: LeaseEngine) -> tuple[list[Row], list[Waiter], list[Row], list[Row], list[Row]]:
         return (
-            engine.overview(wanted, watch_held=watch_held, limit=1000),
+            engine.overview(wanted, watch_held=watch_held, limit=1000).rows,
             engine.queue(name),
             engine.events(wanted, limit=_HISTORY),
             engine.lock_statistics(hours * 3600, name),

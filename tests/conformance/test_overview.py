@@ -33,9 +33,10 @@ def busy(engine: LeaseEngine) -> LeaseEngine:
 
 
 def test_every_lock_that_matters_is_there_once_and_a_free_one_is_not(busy: LeaseEngine) -> None:
-    rows = busy.overview(watch_held=3600)
+    seen = busy.overview(watch_held=3600)
+    rows = seen.rows
     assert sorted(_names(rows)) == ["dwh.Stock", "dwh.sales", "old%", "paused"]
-    assert {(row["all_leases"], row["all_rows"], row["matching"]) for row in rows} == {(3, 4, 4)}
+    assert (seen.counts["leases"], seen.counts["rows"], seen.counts["paused"], seen.matching) == (3, 4, 1, 4)
     held = next(row for row in rows if row["lock_name"] == "dwh.sales")
     assert held["waiters"] == 1
     assert held["context"]["dag_id"] == "nightly"
@@ -47,7 +48,7 @@ def test_every_lock_that_matters_is_there_once_and_a_free_one_is_not(busy: Lease
 
 def test_a_search_takes_no_letter_for_a_pattern_and_no_case_for_a_difference(busy: LeaseEngine) -> None:
     def search(text: str) -> list[str]:
-        return sorted(_names(busy.overview(Filter(search=text), watch_held=3600)))
+        return sorted(_names(busy.overview(Filter(search=text), watch_held=3600).rows))
 
     assert search("STOCK") == ["dwh.Stock"]
     assert search("%") == ["old%"]
@@ -58,7 +59,7 @@ def test_a_search_takes_no_letter_for_a_pattern_and_no_case_for_a_difference(bus
 
 def test_a_task_sees_what_it_holds_and_what_it_waits_for(busy: LeaseEngine) -> None:
     def of(**task: Any) -> list[str]:
-        return _names(busy.overview(Filter(**task), watch_held=3600))
+        return _names(busy.overview(Filter(**task), watch_held=3600).rows)
 
     assert of(dag_id="nightly") == ["dwh.sales"]
     assert of(dag_id="backfill", task_id="load") == ["dwh.sales"]
@@ -76,26 +77,28 @@ def test_marks_say_what_needs_a_look(busy: LeaseEngine, dialect: Dialect) -> Non
         "update lockprovider.lease set created_at = created_at - interval '1 minute' where lock_name = 'old%'"
     )
     assert late
-    assert _names(busy.overview(watch_held=3600, mark="late")) == ["late"]
-    assert _names(busy.overview(watch_held=3600, mark="too_long")) == ["old%"]
-    assert _names(busy.overview(watch_held=3600, mark="waited")) == ["dwh.sales"]
-    assert _names(busy.overview(watch_held=3600, mark="paused")) == ["paused"]
-    everything = busy.overview(watch_held=3600)
-    assert {(row["all_late"], row["all_too_long"], row["all_rows"]) for row in everything} == {(1, 1, 5)}
+    assert _names(busy.overview(watch_held=3600, mark="late").rows) == ["late"]
+    assert _names(busy.overview(watch_held=3600, mark="too_long").rows) == ["old%"]
+    assert _names(busy.overview(watch_held=3600, mark="waited").rows) == ["dwh.sales"]
+    assert _names(busy.overview(watch_held=3600, mark="paused").rows) == ["paused"]
+    counts = busy.overview(watch_held=3600).counts
+    assert (counts["late"], counts["too_long"], counts["rows"]) == (1, 1, 5)
+    nothing = busy.overview(watch_held=3600, mark="draining")
+    assert (nothing.rows, nothing.counts, nothing.matching) == ([], counts, 0), "the counts stay"
     dialect.expire(late)
-    (expired,) = busy.overview(watch_held=3600, mark="late")
+    (expired,) = busy.overview(watch_held=3600, mark="late").rows
     assert expired["expired"]
     assert not expired["late"]
 
 
 def test_rows_come_sorted_and_in_pages(busy: LeaseEngine) -> None:
-    by_owner = busy.overview(watch_held=3600, sort="owner", descending=True)
+    by_owner = busy.overview(watch_held=3600, sort="owner", descending=True).rows
     assert [row["owner"] for row in by_owner if row["owner"]] == ["stock/r1/load#1", "psql", "nightly/r1/load#1"]
-    by_token = busy.overview(watch_held=3600, sort="token", limit=2)
+    by_token = busy.overview(watch_held=3600, sort="token", limit=2).rows
     assert [row["lock_name"] for row in by_token] == ["dwh.sales", "dwh.Stock"]
     rest = busy.overview(watch_held=3600, sort="token", limit=2, offset=2)
-    assert [row["lock_name"] for row in rest] == ["old%", "paused"]
-    assert rest[0]["matching"] == 4
+    assert [row["lock_name"] for row in rest.rows] == ["old%", "paused"]
+    assert rest.matching == 4
 
 
 def test_history_is_filtered_by_lock_and_task_and_goes_on_where_it_ended(busy: LeaseEngine) -> None:

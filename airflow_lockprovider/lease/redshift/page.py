@@ -66,7 +66,8 @@ def page_locks(
     known = [row for row in matching if row[column] is not None]
     known.sort(key=lambda row: row[column], reverse=descending)
     known += [row for row in matching if row[column] is None]
-    return [{**row, **counts, "matching": len(matching)} for row in known[offset : offset + limit]]
+    page: list[Row] = known[offset : offset + limit] or [{"lock_name": None}]
+    return [{**row, **counts, "matching": len(matching)} for row in page]
 
 
 def page_events(desk: Desk, *, before: int | None, limit: int, **wanted: str | None) -> list[Row]:

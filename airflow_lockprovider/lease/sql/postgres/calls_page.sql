@@ -2,8 +2,9 @@
 -- A filter that is null does not filter. position() rather than like: nobody has to escape anything.
 
 -- name: page_locks
--- One row per lease, or per lock that is paused, waited for or asked for by its name. A filter by task also shows the locks it waits for.
-with chosen as (
+-- One row per lease, or per lock that is paused, waited for or asked for by its name. A filter by task also shows the
+-- locks it waits for. The counts are in each row; without any row to show there is one of them alone.
+with looked as (
     select l.lock_name, l.capacity, l.paused, l.note, l.waiters, l.token, l.owner_id, l.owner, l.state, l.units, l.shared,
            l.context, l.created_at, l.expires_at, l.held_seconds, l.expires_in_seconds, l.ttl_seconds,
            l.state in ('held', 'reserved') and l.expires_in_seconds <= 0 as expired,
@@ -31,36 +32,44 @@ with chosen as (
                  and (%(run_id)s::text is null or (q.context ->> 'run_id') = %(run_id)s)
                  and (%(task_id)s::text is null or (q.context ->> 'task_id') = %(task_id)s)
                  and (%(map_index)s::text is null or (q.context ->> 'map_index') = %(map_index)s)))
+), chosen as materialized (
+    select k.*,
+           case %(mark)s
+               when 'late' then k.late or k.expired
+               when 'too_long' then k.too_long
+               when 'draining' then k.draining
+               when 'paused' then k.paused
+               when 'waited' then k.waiters > 0
+               else true
+           end as marked
+    from looked k
 ), counted as (
-    select c.*,
-           count(c.token) over () as all_leases,
-           count(*) filter (where c.late or c.expired) over () as all_late,
-           count(*) filter (where c.too_long) over () as all_too_long,
-           count(*) filter (where c.draining) over () as all_draining,
-           count(*) filter (where c.paused) over () as all_paused,
-           count(*) over () as all_rows
+    select count(c.token) as all_leases,
+           count(*) filter (where c.late or c.expired) as all_late,
+           count(*) filter (where c.too_long) as all_too_long,
+           count(*) filter (where c.draining) as all_draining,
+           count(*) filter (where c.paused) as all_paused,
+           count(*) as all_rows,
+           count(*) filter (where c.marked) as matching
     from chosen c
+), page as (
+    select c.*,
+           row_number() over (order by
+               case when not %(descending)s::boolean then
+                   case %(sort)s when 'lock' then c.lock_name when 'owner' then c.owner when 'state' then c.state end end,
+               case when %(descending)s::boolean then
+                   case %(sort)s when 'lock' then c.lock_name when 'owner' then c.owner when 'state' then c.state end
+                   end desc,
+               case when %(descending)s::boolean then -1 else 1 end
+                   * case %(sort)s when 'held_for' then c.held_seconds when 'expires_in' then c.expires_in_seconds
+                                   when 'token' then c.token when 'units' then c.units when 'waiters' then c.waiters end,
+               c.lock_name, c.token) as place
+    from chosen c
+    where c.marked
+    order by place
+    limit %(limit)s::integer offset %(offset)s::integer
 )
-select c.*, count(*) over () as matching
-from counted c
-where case %(mark)s
-          when 'late' then c.late or c.expired
-          when 'too_long' then c.too_long
-          when 'draining' then c.draining
-          when 'paused' then c.paused
-          when 'waited' then c.waiters > 0
-          else true
-      end
-order by
-    case when not %(descending)s::boolean then
-        case %(sort)s when 'lock' then c.lock_name when 'owner' then c.owner when 'state' then c.state end end,
-    case when %(descending)s::boolean then
-        case %(sort)s when 'lock' then c.lock_name when 'owner' then c.owner when 'state' then c.state end end desc,
-    case when %(descending)s::boolean then -1 else 1 end
-        * case %(sort)s when 'held_for' then c.held_seconds when 'expires_in' then c.expires_in_seconds
-                        when 'token' then c.token when 'units' then c.units when 'waiters' then c.waiters end,
-    c.lock_name, c.token
-limit %(limit)s::integer offset %(offset)s::integer
+select p.*, n.* from counted n left join page p on true order by p.place
 
 -- name: page_events
 -- Newest first. A filter by task looks through the latest 50,000 events only: history knows no task by an index.
