@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+import xmltodict  # type: ignore[import-untyped]
+
 from airflow_lockprovider.demo.aws import batch_replication, replication_rules
 from airflow_lockprovider.demo.aws.errors import AwsError
 from airflow_lockprovider.demo.aws.faults import DISCONNECT, Faults, error_of
@@ -19,6 +21,7 @@ from airflow_lockprovider.demo.aws.settings import Settings
 CONTROL_PATH = "/_simulation"
 _OBJECT_WRITES = {"PutObject", "CopyObject", "CompleteMultipartUpload"}
 _OBJECT_READS = {"HeadObject", "GetObject"}
+_OBJECT_DELETES = {"DeleteObject", "DeleteObjects"}
 
 StartResponse = Callable[..., Any]
 WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -98,8 +101,9 @@ class Gateway:
 
     def _watch(self, request: AwsRequest, start_response: StartResponse) -> StartResponse:
         """Let moto answer, and note on the way out what S3 replication has to know or to add."""
-        if request.operation not in _OBJECT_WRITES | _OBJECT_READS or request.service != "s3":
+        if request.operation not in _OBJECT_WRITES | _OBJECT_READS | _OBJECT_DELETES or request.service != "s3":
             return start_response
+        deleted = _deleted_keys(request)
 
         def watched(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
             version_id = next((value for name, value in headers if name.lower() == "x-amz-version-id"), None)
@@ -107,6 +111,9 @@ class Gateway:
                 return start_response(status, headers, *more)
             if request.operation in _OBJECT_WRITES:
                 self._replication.written(request.bucket, request.key, version_id)
+            elif request.operation in _OBJECT_DELETES:
+                for key in deleted:
+                    self._replication.deleted(request.bucket, key)
             elif version_id and (shown := self._replication.status(request.bucket, request.key, version_id)):
                 headers = [*headers, ("x-amz-replication-status", shown)]
             return start_response(status, headers, *more)
@@ -121,6 +128,16 @@ class Gateway:
             except (ValueError, TypeError) as error:
                 return _send_json(start_response, 400, {"error": str(error)})
         return _send_json(start_response, 200, self._control.report())
+
+
+def _deleted_keys(request: AwsRequest) -> list[str]:
+    """What is deleted, but for what is named with its version: that leaves no marker."""
+    if request.operation == "DeleteObject":
+        return [] if "versionId=" in request.environ.get("QUERY_STRING", "") else [request.key]
+    if request.operation != "DeleteObjects":
+        return []
+    objects = xmltodict.parse(request.body())["Delete"]["Object"]
+    return [each["Key"] for each in (objects if isinstance(objects, list) else [objects]) if not each.get("VersionId")]
 
 
 def _answer_s3(request: AwsRequest) -> bytes | None:

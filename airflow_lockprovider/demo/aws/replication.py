@@ -106,6 +106,18 @@ class Replication:
                 self._from.setdefault((bucket, key, version.version_id), []).append(started)
                 self._schedule(started, settings.replication_delay + random.random() * settings.replication_jitter)
 
+    def deleted(self, bucket: str, key: str) -> None:
+        """A delete has succeeded. If it left a marker, that may be copied like a write."""
+        marker = s3_store.find_marker(bucket, key)
+        if marker is None:
+            return
+        settings = self._settings()
+        with self._changed:
+            for destination in sorted(replication_rules.marker_destinations(bucket, key)):
+                started = Copy(bucket, destination, key, marker.version_id, 0, time.time())
+                self._copies.append(started)
+                self._schedule(started, settings.replication_delay + random.random() * settings.replication_jitter)
+
     def repeat(self, bucket: str, version: Any) -> list[Copy]:
         """Copy it to all its destinations, also where that failed or was never begun: what a batch job does."""
         settings, place = self._settings(), (bucket, str(version.name), version.version_id)
@@ -163,18 +175,28 @@ class Replication:
 
 def _copy(started: Copy) -> bool:
     version = s3_store.find_version(started.source, started.key, started.version_id)
+    marker = s3_store.find_marker(started.source, started.key, started.version_id)
     destination = s3_store.find_bucket(started.destination)
-    if version is None or destination is None or destination.versioning_status != "Enabled":
+    if destination is None or destination.versioning_status != "Enabled":
+        return False
+    if marker is not None:
+        _put(destination, started.key, copy.copy(marker))
+        return True
+    if version is None:
         return False
     replica = copy.copy(version)  # moto's __getstate__ gives the copy a buffer of its own
     replica.bucket_name = started.destination
     replica.region_name = destination.region_name
     replica.multipart = None  # its parts belong to the source, and are closed with it
     s3_store.backend().tagger.copy_tags(version.arn, replica.arn)
-    there = destination.keys.getlist(started.key, []) or []
-    # A late copy of an older version must not become the newest one.
-    destination.keys.setlist(started.key, sorted([*there, replica], key=lambda each: each.last_modified))
+    _put(destination, started.key, replica)
     return True
+
+
+def _put(destination: Any, key: str, version: Any) -> None:
+    there = destination.keys.getlist(key, []) or []
+    # A late copy of an older version must not become the newest one.
+    destination.keys.setlist(key, sorted([*there, version], key=lambda each: each.last_modified))
 
 
 def _iso(at: float | None) -> str | None:

@@ -23,6 +23,19 @@ def destinations(bucket: str, version: Any) -> set[str]:
     }
 
 
+def marker_destinations(bucket: str, key: str) -> set[str]:
+    """The buckets to which a delete marker of this key goes: with a V1 rule always, with a V2 rule if it says so, and
+    never with one that selects by tags."""
+    found = s3_store.find_bucket(bucket)
+    if found is None or found.versioning_status != "Enabled":
+        return set()
+    return {
+        _destination(rule)
+        for rule in _rules(getattr(found, "replication", None))
+        if rule["Status"] == "Enabled" and _takes_markers(rule) and key.startswith(_prefix(rule))
+    }
+
+
 def configuration_xml(bucket: str) -> bytes | None:
     """GetBucketReplication as AWS answers it. moto keeps the rules but answers every one with the prefix
     ''."""
@@ -59,13 +72,26 @@ def _destination(rule: dict[str, Any]) -> str:
 def _selects(rule: dict[str, Any], version: Any, tags: dict[str, str]) -> bool:
     if version.encryption == "aws:kms" and not _selects_kms(rule):
         return False
+    return str(version.name).startswith(_prefix(rule)) and all(
+        tags.get(tag["Key"]) == (tag.get("Value") or "") for tag in _as_list(_filter(rule).get("Tag"))
+    )
+
+
+def _filter(rule: dict[str, Any]) -> dict[str, Any]:
     # V1: the prefix stands in the rule. V2: in its Filter, alone or joined with tags under And.
     wanted = rule.get("Filter") or {}
-    wanted = wanted.get("And") or wanted
-    prefix = wanted.get("Prefix") or rule.get("Prefix") or ""
-    return str(version.name).startswith(prefix) and all(
-        tags.get(tag["Key"]) == (tag.get("Value") or "") for tag in _as_list(wanted.get("Tag"))
-    )
+    joined: dict[str, Any] = wanted.get("And") or wanted
+    return joined
+
+
+def _prefix(rule: dict[str, Any]) -> str:
+    return _filter(rule).get("Prefix") or rule.get("Prefix") or ""
+
+
+def _takes_markers(rule: dict[str, Any]) -> bool:
+    if "Filter" not in rule:
+        return True
+    return (rule.get("DeleteMarkerReplication") or {}).get("Status") == "Enabled" and not _filter(rule).get("Tag")
 
 
 def _selects_kms(rule: dict[str, Any]) -> bool:

@@ -27,6 +27,16 @@ def find_version(bucket: str, key: str, version_id: str | None = None) -> Any | 
     return None
 
 
+def find_marker(bucket: str, key: str, version_id: str | None = None) -> Any | None:
+    """The delete marker of that version; None asks whether the newest version is one."""
+    found = find_bucket(bucket)
+    versions = (found.keys.getlist(key, []) if found else []) or []
+    for version in reversed(versions if version_id else versions[-1:]):
+        if isinstance(version, FakeDeleteMarker) and version_id in (None, version.version_id):
+            return version
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class S3Path:
     bucket: str

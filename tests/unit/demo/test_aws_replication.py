@@ -298,3 +298,36 @@ def test_journal_tells_when_each_copy_arrived(aws: AwsSimulator, here: Any) -> N
         "status": "COMPLETED",
     }
     assert (bad["status"], bad["replicated_at"], bad["replicated_at_iso"]) == ("FAILED", None, None)
+
+
+def _newest_is_a_marker(s3: Any, key: str, bucket: str = REPLICA) -> bool:
+    markers = s3.list_object_versions(Bucket=bucket, Prefix=key).get("DeleteMarkers", [])
+    return any(marker["IsLatest"] for marker in markers)
+
+
+def _v1_rule() -> dict[str, Any]:
+    return {"ID": "v1", "Prefix": "", "Status": "Enabled", "Destination": {"Bucket": f"arn:aws:s3:::{REPLICA}"}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "copied"),
+    [
+        pytest.param(_rule(), False, id="not by default"),
+        pytest.param(_rule(DeleteMarkerReplication={"Status": "Enabled"}), True, id="when the rule says so"),
+        pytest.param(_v1_rule(), True, id="with a rule of the first kind"),
+    ],
+)
+def test_delete_markers_are_copied_as_the_rule_says(
+    aws: AwsSimulator, here: Any, there: Any, rule: dict[str, Any], copied: bool
+) -> None:
+    _replicate(here, rule)
+    for key in ("one", "two", "three"):
+        here.put_object(Bucket=SOURCE, Key=key, Body=b"x")
+        _until(lambda key=key: _status(here, key) == "COMPLETED")
+    here.delete_object(Bucket=SOURCE, Key="one")
+    here.delete_objects(Bucket=SOURCE, Delete={"Objects": [{"Key": "two"}]})
+    version = here.list_object_versions(Bucket=SOURCE, Prefix="three")["Versions"][0]["VersionId"]
+    here.delete_object(Bucket=SOURCE, Key="three", VersionId=version)
+    here.put_object(Bucket=SOURCE, Key="last", Body=b"x")
+    _until(lambda: all(each["status"] == "COMPLETED" for each in aws.replication_journal()))
+    assert [_newest_is_a_marker(there, key) for key in ("one", "two", "three")] == [copied, copied, False]
