@@ -21,7 +21,7 @@ from airflow_lockprovider.readiness.server_time import server_time
 from airflow_lockprovider.readiness.verdict import Status, Verdict, in_words
 from airflow_lockprovider.readiness.window import WINDOW_KEYS, Row, Window, dump, load, separator
 
-_WORKERS = 8
+_WORKERS = 4
 
 
 class ManifestProbe(Probe):

@@ -66,7 +66,7 @@ class ReplicationProbe(Probe):
         allow_iceberg: bool = False,
         stall_after: float | None = None,
         max_transient_errors: int = 10,
-        workers: int = 8,
+        workers: int = 4,
     ) -> None:
         super().__init__(clients, max_transient_errors=max_transient_errors)
         for bucket in (source_bucket, destination_bucket):

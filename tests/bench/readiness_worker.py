@@ -63,8 +63,18 @@ def s3_manifest_sensor(objects: int) -> Work:
     return _first_look(S3ManifestSensor(task_id="wait", bucket=BUCKETS[1], manifest=MANIFEST, aws_conn_id=CONN_ID))
 
 
+def nothing(objects: int) -> Work:
+    """A thread that sleeps: what this machine does to a loop by itself."""
+    from airflow_lockprovider.triggers.clients import in_thread
+
+    async def work() -> None:
+        await in_thread(time.sleep, 2)
+
+    return work
+
+
 def later_poll(objects: int) -> Work:
-    """Ours, as the trigger does it: a new process goes on from the state, with some of the last window missing."""
+    """Ours, as the trigger does it: a new process goes on from the state, with what the server says is missing."""
     from airflow_lockprovider.triggers.clients import client_of, in_thread
 
     plan = _replication()._plan()
@@ -116,7 +126,9 @@ CLIENTS: dict[str, Callable[[int], Work]] = {
     "S3KeyTrigger": s3_key_trigger,
     "S3ReplicationSensor": s3_replication_sensor,
     "S3ManifestSensor": s3_manifest_sensor,
-    "later poll": later_poll,
+    "poll, few missing": later_poll,
+    "poll, all missing": later_poll,
+    "idle loop": nothing,
 }
 
 
