@@ -15,7 +15,7 @@ from airflow_lockprovider.lease.errors import LockProviderError, SchemaOutdated
 Result = Literal["ok", "warning", "wrong"]
 Row = dict[str, Any]
 
-_VIEWS = frozenset({"locks", "lock_queue", "lock_stats", "lock_owners"})
+_VIEWS = frozenset({"locks", "lock_queue", "lock_stats", "lock_owners", "lock_events"})
 _WORK = frozenset(
     {"try_acquire", "enqueue", "poll", "reserve", "confirm", "withdraw", "renew", "release", "adopt", "guard"}
 )

@@ -98,6 +98,24 @@ def test_the_answer_leads_to_the_task_in_the_new_run_and_the_run_is_there(asked_
         assert run.note.startswith("Only `load`, asked for by admin.")
 
 
+def test_airflows_audit_log_has_the_person_the_dag_and_the_task_of_what_was_done_and_nothing_of_what_was_refused(
+    asked_by, made
+):
+    from airflow.models.log import Log
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete, select
+
+    for role in ("viewer", "op"):
+        asked_by(role).post("/api/run-alone", json=WISH)
+
+    with create_session() as session:
+        ours = Log.event == "locks.run_alone"
+        seen = [(entry.owner, entry.dag_id, entry.task_id) for entry in session.scalars(select(Log).where(ours))]
+        session.execute(delete(Log).where(ours))
+    assert ("op", "alone_line", "load") in seen
+    assert "viewer" not in {owner for owner, _, _ in seen}
+
+
 @pytest.mark.parametrize("headers", [{"X-Lockprovider": ""}, {"Sec-Fetch-Site": "cross-site"}])
 def test_what_a_page_from_elsewhere_makes_the_browser_send_is_refused(asked_by, headers):
     assert asked_by("admin").post("/api/run-alone", json=WISH, headers=headers).status_code == 403
