@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,11 +17,20 @@ HERE, THERE = "eu-central-1", "us-west-2"
 SOURCE, REPLICA = "lake", "lake-replica"
 
 
+@cache
+def _shared_loader() -> Any:
+    from botocore.loaders import create_loader
+
+    return create_loader()
+
+
 @pytest.fixture
-def aws() -> Iterator[AwsSimulator]:
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsSimulator]:
     """Empty, with quick copies (0.05 to 0.1 s): ``aws.configure()``, ``aws.fault()``, ``aws.requests()``."""
     from airflow_lockprovider.demo.aws import AwsSimulator
 
+    # A loader of its own reads megabytes of JSON for every client of every session, up to 0.3 s.
+    monkeypatch.setattr("botocore.session.create_loader", lambda *_: _shared_loader())
     with AwsSimulator(replication_delay=0.05, replication_jitter=0.05) as simulator:
         yield simulator
 
