@@ -120,7 +120,7 @@ def machine(secrets: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
             if CELERY:
                 start("redis")
             start("aws")
-            _wait_for(made, "aws")
+            _wait_for(made, "aws", supervisor)
             start("init", supervisor.run)
             for part in PARTS:
                 if part != "redis":
