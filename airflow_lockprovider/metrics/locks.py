@@ -22,9 +22,10 @@ def report_locks(
         held[lease.lock_name] += lease.units
     for waiter in waiters:
         waiting[waiter.lock_name] += 1
-    for name in held.keys() | waiting.keys():
+    names = sorted(held.keys() | waiting.keys())
+    for name in names:
         gauge("held", held[name], lock_name=name)
         gauge("waiting", waiting[name], lock_name=name)
     gauge("held_total", held.total())
     gauge("waiting_total", waiting.total())
-    return dict(held), dict(waiting)
+    return {name: held[name] for name in names}, {name: waiting[name] for name in names}

@@ -19,6 +19,7 @@ EXAMPLES = {
     "fails_and_alerts",
     "flights_region1",
     "flights_region2",
+    "must_be_done_by",
     "node_b_first",
     "node_b_second",
     "runs_once",

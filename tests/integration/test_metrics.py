@@ -21,6 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def statsd() -> Iterator[socket.socket]:
+    pytest.importorskip("statsd", reason="Airflow sends to StatsD with it: pip install 'apache-airflow-core[statsd]'")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
         sink.bind(("127.0.0.1", 0))
         sink.settimeout(0.3)
