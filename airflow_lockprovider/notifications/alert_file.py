@@ -9,7 +9,7 @@ import yaml
 from airflow_lockprovider import config
 from airflow_lockprovider.lease.errors import ConfigurationError
 
-_KEYS = ("channels", "repeat", "channel_timeout", "name")
+_KEYS = ("channels", "repeat", "channel_timeout", "name", "lease_conn_id")
 
 
 def read_alert_file() -> dict[str, Any] | None:
