@@ -32,8 +32,10 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
-_FIRST_LOOK = 0.01
-"""Seconds from drawing a ticket to the second look; the pauses double up to poll_interval."""
+_FIRST_LOOK = 0.005
+"""Seconds from drawing a ticket to the second look."""
+_RARER = 4
+"""Each pause is so many times as long as the one before, up to poll_interval."""
 _WAIT = float(60)
 """Default wait_timeout in seconds. An object of its own: a caller's 60 is asked for, this one yields to the Lock's."""
 
@@ -147,17 +149,24 @@ class LeaseEngine(KeepingVerbs, SteeringVerbs, LookingVerbs, StandbyVerbs, OnceV
         if limit is not None and limit <= self.clock():
             raise LeaseWaitTimeout(str(first), lock_name=request.label)
 
-        ticket = self._enqueue(request, owner_id, asking)
-        drawn = self.clock()
         listener = self.listener()
+        pause = _FIRST_LOOK
         try:
+            ticket = self._enqueue(request, owner_id, asking, listen=listener.enabled)
+        except BaseException:
+            listener.close()
+            raise
+        try:
+            listener.hear()
             while True:
                 listener.start()  # before the look: what changes after it is heard
                 rows, sent = self._confirm(
-                    ticket.number, owner_id, self._ttl(request, ttl), asking.get("context"), request.hold_at_least
-                )
+                    ticket.number, owner_id, self._ttl(request, ttl), asking.get("context"), request.hold_at_least,
+                    unlisten=listener.listens,
+                )  # fmt: skip
                 answer = self._decision(rows, sent, request.several, request.label) if rows else None
                 if answer:
+                    listener.unheard()
                     return answer
                 left = self.settings.poll_interval if limit is None else limit - self.clock()
                 if answer is None or left <= 0:
@@ -167,12 +176,12 @@ class LeaseEngine(KeepingVerbs, SteeringVerbs, LookingVerbs, StandbyVerbs, OnceV
                         f"wait_timeout={wait_timeout}: {reason}",
                         lock_name=request.label,
                     )
-                pause = min(self.settings.poll_interval, left)
                 if listener.enabled:
                     # Looks often at first: who gave back just before our ticket was there has told nobody.
-                    listener.wait(min(pause, max(_FIRST_LOOK, self.clock() - drawn)), request.names, ticket.number)
+                    listener.wait(min(self.settings.poll_interval, left, pause), request.names, ticket.number)
+                    pause *= _RARER
                 else:
-                    self._sleep(pause)
+                    self._sleep(min(self.settings.poll_interval, left))
         except BaseException:
             self._leave(request, ticket)
             raise
@@ -183,10 +192,10 @@ class LeaseEngine(KeepingVerbs, SteeringVerbs, LookingVerbs, StandbyVerbs, OnceV
         """Take a place in line. The same ``owner_id`` asking again gets the same ticket."""
         return self._enqueue(_request(lock, asking), owner_id, asking)
 
-    def _enqueue(self, request: Request, owner_id: str, asking: Asking) -> Ticket:
+    def _enqueue(self, request: Request, owner_id: str, asking: Asking, *, listen: bool = False) -> Ticket:
         (row,) = self._call_declared(
             request,
-            "enqueue",
+            "enqueue_and_listen" if listen else "enqueue",
             owner_id=owner_id,
             owner=asking.get("owner") or _this_process(),
             priority=request.priority,
@@ -273,11 +282,18 @@ class LeaseEngine(KeepingVerbs, SteeringVerbs, LookingVerbs, StandbyVerbs, OnceV
         return self._decision(rows, sent, several) if rows else None
 
     def _confirm(
-        self, ticket: int, owner_id: str, ttl: float, context: Mapping[str, Any] | None, hold_at_least: float
+        self,
+        ticket: int,
+        owner_id: str,
+        ttl: float,
+        context: Mapping[str, Any] | None,
+        hold_at_least: float,
+        *,
+        unlisten: bool = False,
     ) -> tuple[list[Row], float]:
         sent = self.clock()
         rows = self.store.call(
-            "confirm",
+            "confirm_and_unlisten" if unlisten else "confirm",
             ticket=ticket,
             owner_id=owner_id,
             ttl=ttl,

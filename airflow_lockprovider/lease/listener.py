@@ -50,9 +50,26 @@ class Listener:
             log.info("no notifications from the database with the locks, polling only: %s", error)
             self._enabled, self._connection = isinstance(error, StoreUnavailable), None
             return
+        self.hear()
+
+    @property
+    def listens(self) -> bool:
+        """Whether the connection of the calling thread is told of changes now."""
+        return self._living() is not None
+
+    def hear(self) -> None:
+        """A verb has just switched listening on, on the calling thread's connection: collect what is told."""
+        if not self._enabled or self._store.current is None:
+            return
         self._connection = self._store.current
         self._unhear()
         self._unhear = driver.hear(self._connection, self._heard)
+
+    def unheard(self) -> None:
+        """A verb has switched listening off."""
+        self._unhear()
+        self._unhear = lambda: None
+        self._connection = None
 
     def wait(
         self, seconds: float, names: Collection[str] | None = None, ticket: int | Collection[int] | None = None

@@ -33,6 +33,11 @@ select * from :"schema".enqueue(
     %(lock_names)s::text[], %(owner_id)s, %(owner)s, %(units)s::integer[], %(capacity)s::integer[],
     %(shared)s::boolean[], %(priority)s::integer, %(context)s::jsonb)
 
+-- name: enqueue_and_listen
+select * from :"schema".enqueue(
+    %(lock_names)s::text[], %(owner_id)s, %(owner)s, %(units)s::integer[], %(capacity)s::integer[],
+    %(shared)s::boolean[], %(priority)s::integer, %(context)s::jsonb, true)
+
 -- name: poll
 select * from :"schema".poll(%(session_id)s, %(tickets)s::bigint[], %(skip_after)s::float8)
 
@@ -43,6 +48,11 @@ select * from :"schema".reserve(%(ticket)s::bigint, %(session_id)s, %(handover_t
 select * from :"schema".confirm(
     %(ticket)s::bigint, %(owner_id)s, %(ttl)s::float8, %(context)s::jsonb, %(skip_after)s::float8,
     %(hold_at_least)s::float8)
+
+-- name: confirm_and_unlisten
+select * from :"schema".confirm(
+    %(ticket)s::bigint, %(owner_id)s, %(ttl)s::float8, %(context)s::jsonb, %(skip_after)s::float8,
+    %(hold_at_least)s::float8, true)
 
 -- name: withdraw
 select :"schema".withdraw(%(ticket)s::bigint, %(owner_id)s)

@@ -88,9 +88,11 @@ end $$;
 
 -- Take a place in line: one ticket and one priority, in the lines of all the locks.
 -- The same owner_id asking again gets the same ticket.
+-- listen: this session hears of changes from now on; look once more after it, what changed before is not told.
 create function :"schema".enqueue(
     lock_names text[], owner_id text, owner text default null, units integer[] default null,
-    capacity integer[] default null, shared boolean[] default null, priority integer default 0, context jsonb default '{}'
+    capacity integer[] default null, shared boolean[] default null, priority integer default 0, context jsonb default '{}',
+    listen boolean default false
 ) returns table (ticket bigint, created_at timestamptz, waited double precision)
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s'
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -113,6 +115,9 @@ begin
         from unnest(lock_names, wanted_units, wanted_shared) w (name, units, shared);
     else
         update :"schema".waiter w set seen_at = clock_timestamp() where w.ticket = number;
+    end if;
+    if enqueue.listen then
+        listen :"schema";
     end if;
 
     return query
@@ -223,9 +228,10 @@ end $$;
 
 -- The worker's "I am here": turn the reservation into a lease. If it has lapsed, or there never was one, try again
 -- with the same place in line. gone: the ticket was withdrawn or belongs to another attempt.
+-- unlisten: when it is granted, this session hears of changes no more.
 create function :"schema".confirm(
     ticket bigint, owner_id text, ttl double precision default 120, context jsonb default null,
-    skip_after double precision default 10, hold_at_least double precision default 0
+    skip_after double precision default 10, hold_at_least double precision default 0, unlisten boolean default false
 ) returns setof :"schema".answer
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s'
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -252,6 +258,8 @@ begin
             order by l.lock_name;
         if not found then
             return next :"schema"._gone(confirm.ticket);
+        elsif confirm.unlisten then
+            unlisten :"schema";
         end if;
         return;
     end if;
@@ -277,7 +285,8 @@ begin
     select * into request from :"schema".waiter w where w.ticket = confirm.ticket order by w.lock_name limit 1;
     if not found then
         return query select * from :"schema".confirm(
-            confirm.ticket, confirm.owner_id, confirm.ttl, confirm.context, confirm.skip_after, confirm.hold_at_least);
+            confirm.ticket, confirm.owner_id, confirm.ttl, confirm.context, confirm.skip_after, confirm.hold_at_least,
+            confirm.unlisten);
         return;
     end if;
 
@@ -323,6 +332,9 @@ begin
     if granted then
         delete from :"schema".waiter w where w.ticket = confirm.ticket;
         perform :"schema"._wake_next(names);
+        if confirm.unlisten then
+            unlisten :"schema";
+        end if;
     else
         update :"schema".waiter w set seen_at = clock_timestamp() where w.ticket = confirm.ticket;
     end if;
