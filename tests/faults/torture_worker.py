@@ -35,6 +35,10 @@ SETTINGS = LeaseSettings(ttl=1.5, handover_ttl=1.0, skip_after=1.0, poll_interva
 MUTEXES = tuple(f"m{number}" for number in range(12))
 CAPACITIES = {**dict.fromkeys(MUTEXES, 1), "rw": 1, "three": 3}
 HOUR = 3600.0
+LOSING = (
+    "try_acquire", "confirm", "confirm_and_unlisten", "reserve", "renew", "release", "enqueue", "enqueue_and_listen",
+)  # fmt: skip
+"""Verbs whose answers get lost."""
 
 
 class Client:
@@ -69,13 +73,13 @@ class Client:
 
     def call(self, name: str, **params: Any) -> list[dict[str, Any]]:
         """Every verb, with answers that get lost."""
-        losing = name in ("try_acquire", "confirm", "reserve", "renew", "release", "enqueue") and self.unlucky(0.02)
+        losing = name in LOSING and self.unlucky(0.02)
         if losing:
             self.proxy.drop_answer()
         rows = self._call(name, **params)
         if losing and self.proxy.dropped():
             self.figures[f"lost answers of {name}"] += 1
-        if name == "enqueue":
+        if name.startswith("enqueue"):
             self.data.execute("insert into asked values (%s, %s)", (params["lock_names"][0], params["owner_id"]))
         return rows
 

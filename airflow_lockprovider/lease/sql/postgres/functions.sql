@@ -245,10 +245,11 @@ declare
     granted boolean := false;
 begin
     perform :"schema"._precheck();
-    select array_agg(w.lock_name order by w.lock_name), array_agg(w.units order by w.lock_name),
-           array_agg(w.shared order by w.lock_name)
-    into names, wanted_units, wanted_shared
-    from :"schema".waiter w where w.ticket = confirm.ticket and w.owner_id = confirm.owner_id;
+    select array_agg(w.lock_name), array_agg(w.units), array_agg(w.shared) into names, wanted_units, wanted_shared
+    from (
+        select * from :"schema".waiter w
+        where w.ticket = confirm.ticket and w.owner_id = confirm.owner_id order by w.lock_name
+    ) w;
     if names is null then
         -- The answer to an earlier confirm was lost: it holds.
         return query
@@ -447,7 +448,9 @@ begin
            extract(epoch from clock_timestamp() - g.created_at), g.context
     from gone g;
     if found then
-        perform :"schema"._wake(release.lock_name);
+        if exists (select 1 from :"schema".waiter w where w.lock_name = release.lock_name) then
+            perform :"schema"._wake(release.lock_name);
+        end if;
         return true;
     end if;
     -- A guarded transaction is open, or a renewal under way: mark it, it drains.

@@ -39,8 +39,16 @@ end $$;
 -- the one whose turn it is would have to wait for them. A hint: who counts as living is known to the asking verb alone.
 create function :"schema"._wake(p_lock_name text) returns void
 language plpgsql as $$
+declare
+    leader record;
 begin
-    if exists (select 1 from :"schema".waiter w where w.lock_name = p_lock_name) then
+    -- The usual case: a mutex, and the first in line wants it for itself.
+    select w.ticket, w.shared, k.capacity into leader
+    from :"schema".lock k, lateral :"schema"._living(p_lock_name, 10) w
+    where k.lock_name = p_lock_name order by w.priority desc, w.ticket limit 1;
+    if leader.capacity = 1 and not leader.shared then
+        perform pg_notify(:'schema', p_lock_name || E'\n' || leader.ticket);
+    elsif exists (select 1 from :"schema".waiter w where w.lock_name = p_lock_name) then
         perform pg_notify(:'schema', p_lock_name || E'\n' || coalesce(string_agg(head.ticket::text, ','), ''))
         from (
             select w.ticket, row_number() over line as place, first_value(w.shared) over line as shared
@@ -60,6 +68,12 @@ language plpgsql as $$
 declare
     name text;
 begin
+    if not exists (
+        select 1 from :"schema".lease l join :"schema".lock k on k.lock_name = l.lock_name
+        where l.lock_name = any (p_lock_names) and (l.shared or l.units < k.capacity))
+    then
+        return;  -- all taken by one, as usual
+    end if;
     for name in
         select l.lock_name from :"schema".lease l join :"schema".lock k on k.lock_name = l.lock_name
         where l.lock_name = any (p_lock_names)
@@ -175,13 +189,18 @@ begin
         return exists (
             select 1 from :"schema"._living(p_lock_name, p_skip_after) w where not (w.shared and p_shared));
     end if;
-    -- Two ranges of the index waiter_line.
+    -- Two ranges of the index waiter_line. For the head of the line they are empty: no need to ask who lives.
     return exists (
+        select 1 from :"schema".waiter w where w.lock_name = p_lock_name and w.priority > p_priority
+        union all
+        select 1 from :"schema".waiter w
+        where w.lock_name = p_lock_name and w.priority = p_priority and w.ticket < p_ticket
+    ) and (exists (
         select 1 from :"schema"._living(p_lock_name, p_skip_after) w
         where w.priority > p_priority and not (w.shared and p_shared)
     ) or exists (
         select 1 from :"schema"._living(p_lock_name, p_skip_after) w
-        where w.priority = p_priority and w.ticket < p_ticket and not (w.shared and p_shared));
+        where w.priority = p_priority and w.ticket < p_ticket and not (w.shared and p_shared)));
 end $$;
 
 -- Whether a request gets nothing now, to be seen without the locks' rows: an exclusive lease takes all there is of one of
@@ -431,6 +450,13 @@ declare
     name text;
     units integer;
 begin
+    -- The usual request, seen in one expression. What is wrong with another one is told below.
+    if cardinality(p_lock_names) = 1 and cardinality(p_units) = 1 and btrim(p_lock_names[1]) <> ''
+        and length(p_lock_names[1]) <= 200 and p_owner_id <> '' and p_units[1] >= 1
+        and p_seconds > 0 and p_seconds <= 31622400 and p_hold >= 0 and p_hold <= 31622400
+    then
+        return;
+    end if;
     if coalesce(cardinality(p_lock_names), 0) = 0 then
         raise exception 'no lock name was given' using errcode = 'LP001';
     end if;
