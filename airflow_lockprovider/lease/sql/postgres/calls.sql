@@ -63,8 +63,8 @@ select * from :"schema".renew(%(lock_names)s::text[], %(tokens)s::bigint[], %(ow
 -- name: release
 -- Need not be on disk before the answer: what a crash of the server takes back ends by its ttl, and the next grant, which
 -- must be on disk, takes everything before it along.
-select :"schema".release(%(lock_name)s, %(token)s::bigint, %(owner_id)s)
-from (select set_config('synchronous_commit', 'off', true)) relaxed
+select case when set_config('synchronous_commit', 'off', true) = 'off'
+       then :"schema".release(%(lock_name)s, %(token)s::bigint, %(owner_id)s) end
 
 -- name: adopt
 select * from :"schema".adopt(

@@ -432,7 +432,7 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     mine :"schema".lease;
 begin
-    perform :"schema"._precheck();
+    perform :"schema"._precheck(false);
     -- Usually the row can go at once.
     with free as (
         select l.lock_name, l.token from :"schema".lease l

@@ -3,7 +3,8 @@
 -- clock_timestamp(), never now(): now() is the start of the transaction, before the wait for the row.
 -- No function here is granted to anybody: they run with the rights and the search_path of the verb that calls them.
 
-create function :"schema"._precheck() returns void
+-- p_grants: false for a verb that only gives back, which may be committed without the disk (see the statement release).
+create function :"schema"._precheck(p_grants boolean default true) returns void
 language plpgsql as $$
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
@@ -16,7 +17,7 @@ begin
             using errcode = 'LP503', hint = 'point the connection at the primary';
     end if;
     -- A grant must survive a crash of the server; leave stricter settings (remote_apply) alone.
-    if current_setting('synchronous_commit') = 'off' then
+    if p_grants and current_setting('synchronous_commit') = 'off' then
         perform set_config('synchronous_commit', 'on', true);
     end if;
 end $$;
