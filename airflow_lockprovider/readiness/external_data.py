@@ -8,12 +8,12 @@ from importlib.resources import files
 from typing import Any, ClassVar, Literal
 
 from airflow_lockprovider.lease.errors import ConfigurationError
+from airflow_lockprovider.readiness.partition_faults import verdict_on
 from airflow_lockprovider.readiness.partition_name import Partition, name_of, partitions_of, values_of
 from airflow_lockprovider.readiness.probe import Probe
 from airflow_lockprovider.readiness.statement import DataApi, Row, StatementFailed
 from airflow_lockprovider.readiness.verdict import Status, Verdict
 
-SAMPLE = 10
 _ABORTS_BELIEVED = 3
 """A statement can be aborted by a restart or a queue rule; so many in a row are somebody's will."""
 _LOCATION_CUT = 128
@@ -152,14 +152,13 @@ class ExternalDataProbe(Probe):
         return f"{location.rstrip('/')}/".startswith(wanted)
 
     def _counted(self, status: Status, faults: Sequence[tuple[str, str]], reason: str = "") -> Verdict:
-        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
-        said = "; ".join(f"{name} {fault}" for name, fault in faults[:3]) + more
-        return Verdict(
+        return verdict_on(
             status,
+            faults,
             expected=len(self.partitions),
             arrived=len(self._there),
-            missing_sample=tuple(name for name, _ in faults[:SAMPLE]),
-            reason=f"{self._described()}: {said}" if said else reason or f"{self._described()} shows all partitions",
+            about=self._described(),
+            otherwise=reason or f"{self._described()} shows all partitions",
             requests=self.requests,
         )
 

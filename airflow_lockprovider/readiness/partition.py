@@ -8,12 +8,11 @@ from typing import Any, ClassVar, Literal
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.readiness.client_error import code_of
 from airflow_lockprovider.readiness.moment import moment_of
+from airflow_lockprovider.readiness.partition_faults import verdict_on
 from airflow_lockprovider.readiness.partition_look import PartitionLook
 from airflow_lockprovider.readiness.partition_name import Partition, name_of, partitions_of, values_of
 from airflow_lockprovider.readiness.probe import Probe
 from airflow_lockprovider.readiness.verdict import Status, Verdict
-
-SAMPLE = 10
 
 
 class PartitionProbe(Probe):
@@ -116,14 +115,13 @@ class PartitionProbe(Probe):
         return self._counted(Status.READY, [])
 
     def _counted(self, status: Status, faults: Sequence[tuple[str, str]], reason: str = "") -> Verdict:
-        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
-        said = "; ".join(f"{name} {fault}" for name, fault in faults[:3]) + more
-        return Verdict(
+        return verdict_on(
             status,
+            faults,
             expected=len(self.partitions),
             arrived=len(self._there),
-            missing_sample=tuple(name for name, _ in faults[:SAMPLE]),
-            reason=f"{self.database}.{self.table}: {said}" if said else reason or "all partitions are there",
+            about=f"{self.database}.{self.table}",
+            otherwise=reason or "all partitions are there",
             requests=self.requests,
         )
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout, TaskDeferred
-from airflow.sdk._shared.module_loading import import_string
-from airflow.sdk.serde import deserialize, serialize
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
@@ -21,6 +18,8 @@ from airflow_lockprovider.demo.aws import AwsSimulator
 from airflow_lockprovider.readiness.errors import DataWillNotArrive, ReadinessMisconfigured
 from airflow_lockprovider.sensors import GlueCrawlSensor, S3ReplicationSensor
 from airflow_lockprovider.triggers import settle
+
+from .sensor_task import SensorTask, first_event
 
 HERE, THERE = "eu-central-1", "us-west-2"
 SOURCE, REPLICA = "lake", "lake-replica"
@@ -109,55 +108,13 @@ def _settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settle, "settle_time", lambda: 0.0)
 
 
-class Task:
-    """Runs a sensor as a worker and a triggerer would, leg by leg."""
-
-    def __init__(self, sensor: Any) -> None:
-        self.sensor = sensor
-        self.context: Any = {"ti": SimpleNamespace(id="try-1")}
-        self.deferred: TaskDeferred | None = None
-
-    def begin(self) -> Any:
-        return self._leg(lambda: self.sensor.execute(self.context))
-
-    def trigger(self) -> Any:
-        """A new trigger from its serialised form, as after every restart of a triggerer."""
-        assert self.deferred is not None, "the task did not defer"
-        path, arguments = self.deferred.trigger.serialize()
-        return import_string(path)(**deserialize(serialize(arguments)))
-
-    def finish(self) -> Any:
-        result = None
-        while self.deferred is not None:
-            event = asyncio.run(_first_event(self.trigger()))
-            method = self.deferred.method_name
-            result = self._leg(lambda: self.sensor.resume_execution(method, {"event": event}, self.context))  # noqa: B023
-        return result
-
-    def run(self) -> Any:
-        result = self.begin()
-        return self.finish() if self.deferred else result
-
-    def _leg(self, run: Callable[[], Any]) -> Any:
-        self.deferred = None
-        try:
-            return run()
-        except TaskDeferred as deferred:
-            self.deferred = deferred
-            return None
-
-
-async def _first_event(trigger: Any) -> Any:
-    return deserialize(serialize((await anext(trigger.run())).payload))
-
-
 def s3_requests(aws: AwsSimulator) -> dict[str, int]:
     return aws.requests().get("s3", {})
 
 
 def test_waits_for_the_copies_and_returns_the_verdict(aws: AwsSimulator, lake: Any) -> None:
     write(lake, 50)
-    verdict = Task(replication()).run()
+    verdict = SensorTask(replication()).run()
     assert (verdict["status"], verdict["expected"], verdict["arrived"]) == ("READY", 50, 50)
     replica = aws.client("s3", THERE)
     assert replica.list_objects_v2(Bucket=REPLICA)["KeyCount"] == 50
@@ -165,9 +122,9 @@ def test_waits_for_the_copies_and_returns_the_verdict(aws: AwsSimulator, lake: A
 
 def test_copies_that_are_there_already_cost_five_requests_and_no_deferral(aws: AwsSimulator, lake: Any) -> None:
     write(lake, 5)
-    Task(replication()).run()
+    SensorTask(replication()).run()
     aws.reset("requests")
-    task = Task(replication())
+    task = SensorTask(replication())
     assert task.begin()["status"] == "READY"
     assert sum(s3_requests(aws).values()) == 5
 
@@ -181,21 +138,21 @@ def test_failed_copies_fail_the_task_by_name(aws: AwsSimulator, lake: Any) -> No
     aws.configure(replication_fail=r"part-0000[37]$")
     write(lake, 50)
     with pytest.raises(DataWillNotArrive, match=r"FAILED for .*out/part-0000[37].*S3 Batch Replication"):
-        Task(replication()).run()
+        SensorTask(replication()).run()
 
 
 def test_a_stalled_copy_is_named_at_the_timeout(aws: AwsSimulator, lake: Any) -> None:
     aws.configure(replication_stall=r"part-00004$")
     write(lake, 50)
     with pytest.raises(AirflowSensorTimeout, match=r"49/50 arrived, 1 pending.*is out/part-00004"):
-        Task(replication(timeout=2)).run()
+        SensorTask(replication(timeout=2)).run()
 
 
 def test_objects_outside_every_rule_fail_the_task_by_name(lake: Any) -> None:
     write(lake, 3)
     lake.put_object(Bucket=SOURCE, Key="other/x", Body=b"1")
     with pytest.raises(DataWillNotArrive, match=r"not eligible.*other/x"):
-        Task(replication(prefix="", preflight=False)).run()
+        SensorTask(replication(prefix="", preflight=False)).run()
 
 
 def test_without_a_rule_the_task_fails_at_once(aws: AwsSimulator, lake: Any) -> None:
@@ -203,18 +160,18 @@ def test_without_a_rule_the_task_fails_at_once(aws: AwsSimulator, lake: Any) -> 
     write(lake, 3)
     aws.reset("requests")
     with pytest.raises(ReadinessMisconfigured, match="no replication configuration"):
-        Task(replication()).run()
+        SensorTask(replication()).run()
     assert sum(s3_requests(aws).values()) == 1
 
 
 def test_an_empty_prefix_is_refused(lake: Any) -> None:
     with pytest.raises(DataWillNotArrive, match="holds 0 objects"):
-        Task(replication(prefix="out/nothing/")).run()
+        SensorTask(replication(prefix="out/nothing/")).run()
 
 
 def test_a_missing_bucket_is_named(lake: Any) -> None:
     with pytest.raises(ReadinessMisconfigured, match=r"NoSuchBucket.*s3://no-such-lake"):
-        Task(replication(source_bucket="no-such-lake")).run()
+        SensorTask(replication(source_bucket="no-such-lake")).run()
 
 
 @pytest.mark.parametrize("change", ["overwritten", "deleted"])
@@ -224,7 +181,7 @@ def test_a_source_that_changes_while_we_wait_fails_the_task(
 ) -> None:
     aws.configure(replication_stall="part-")
     write(lake, count)
-    task = Task(replication())
+    task = SensorTask(replication())
     task.begin()
     if change == "overwritten":
         lake.put_object(Bucket=SOURCE, Key="out/part-00002", Body=b"changed" * 99)
@@ -243,7 +200,7 @@ def test_2500_keys_cost_a_few_listings_and_no_heads_over_everything(aws: AwsSimu
     aws.configure(replication_stall="part-")
     write(lake, 5, first=2495)
     aws.reset("requests")
-    task = Task(replication())
+    task = SensorTask(replication())
     task.begin()
     assert s3_requests(aws) == {"GetBucketReplication": 1, "GetBucketVersioning": 2, "ListObjectsV2": 6}
     aws.reset("requests")
@@ -258,7 +215,7 @@ def test_2500_keys_cost_a_few_listings_and_no_heads_over_everything(aws: AwsSimu
 def test_a_restarted_triggerer_goes_on_with_the_frozen_set(aws: AwsSimulator, lake: Any) -> None:
     aws.configure(replication_stall="part-")
     write(lake, 20)
-    task = Task(replication())
+    task = SensorTask(replication())
     task.begin()
 
     async def killed_midway() -> None:
@@ -276,12 +233,12 @@ def test_a_restarted_triggerer_goes_on_with_the_frozen_set(aws: AwsSimulator, la
 def test_throttling_is_waited_out(aws: AwsSimulator, lake: Any) -> None:
     aws.configure(replication_stall="part-")
     write(lake, 20)
-    task = Task(replication())
+    task = SensorTask(replication())
     task.begin()
     aws.configure(replication_stall=None, request_errors={"s3.ListObjectsV2": "InternalError"})
 
     async def healed_midway() -> Any:
-        running = asyncio.create_task(_first_event(task.trigger()))
+        running = asyncio.create_task(first_event(task.trigger()))
         await asyncio.sleep(0.5)
         aws.configure(request_errors=None)
         return await running
@@ -293,19 +250,19 @@ def test_a_refused_request_names_the_permission(aws: AwsSimulator, lake: Any) ->
     write(lake, 20)
     aws.configure(request_errors={"s3.ListObjectsV2": "AccessDenied"})
     with pytest.raises(ReadinessMisconfigured, match=r"refused 3 times.*allow s3:ListBucket for s3://lake"):
-        Task(replication()).run()
+        SensorTask(replication()).run()
 
 
 def test_the_loop_runs_on_while_aws_is_slow(aws: AwsSimulator, lake: Any) -> None:
     aws.configure(replication_stall=".*")  # the first look must not find everything there
     write(lake, 20)
-    task = Task(replication(poke_interval=0.1))
+    task = SensorTask(replication(poke_interval=0.1))
     task.begin()
     aws.configure(replication_stall=None, latency=0.5)
 
     async def ticks_beside_it() -> int:
         ticks = 0
-        running = asyncio.create_task(_first_event(task.trigger()))
+        running = asyncio.create_task(first_event(task.trigger()))
         while not running.done():
             await asyncio.sleep(0.005)
             ticks += 1
@@ -322,7 +279,7 @@ def test_the_loop_runs_on_while_aws_is_slow(aws: AwsSimulator, lake: Any) -> Non
 
 def test_a_crawl_is_started_and_waited_for(aws: AwsSimulator, lake: Any, glue: Any) -> None:
     write(lake, 1)
-    assert Task(crawl()).run()["status"] == "READY"
+    assert SensorTask(crawl()).run()["status"] == "READY"
     assert aws.requests()["glue"]["StartCrawler"] == 1
     assert glue.get_crawler(Name="sales")["Crawler"]["LastCrawl"]["Status"] == "SUCCEEDED"
 
@@ -335,29 +292,29 @@ def test_the_crawl_that_was_running_before_is_never_accepted(
     aws.configure(crawl_start_lag=start_lag, crawl_duration=0.8)
     glue.start_crawler(Name="sales")
     started = time.monotonic()
-    assert Task(crawl()).run()["status"] == "READY"
+    assert SensorTask(crawl()).run()["status"] == "READY"
     assert time.monotonic() - started >= 1.6 + start_lag
     assert len(glue.list_crawls(CrawlerName="sales")["Crawls"]) == 2
 
 
 def test_yesterdays_crawl_does_not_count_right_after_the_start(aws: AwsSimulator, lake: Any, glue: Any) -> None:
     write(lake, 1)
-    assert Task(crawl()).run()["status"] == "READY"
+    assert SensorTask(crawl()).run()["status"] == "READY"
     aws.configure(crawl_start_lag=0.5, crawl_duration=0.8)
     started = time.monotonic()
-    assert Task(crawl()).run()["status"] == "READY"
+    assert SensorTask(crawl()).run()["status"] == "READY"
     assert time.monotonic() - started >= 1.3
 
 
 def test_a_failed_crawl_fails_the_task_with_its_reason(aws: AwsSimulator, lake: Any, glue: Any) -> None:
     aws.configure(crawl_fail="sales")
     with pytest.raises(DataWillNotArrive, match=r"FAILED: .*crawl_fail.*log /aws-glue/crawlers/sales"):
-        Task(crawl()).run()
+        SensorTask(crawl()).run()
 
 
 def test_a_crawl_of_somebody_else_is_waited_for(aws: AwsSimulator, lake: Any, glue: Any) -> None:
     write(lake, 1)
-    task = Task(crawl(start=False, after=datetime.now(UTC) - timedelta(seconds=1)))
+    task = SensorTask(crawl(start=False, after=datetime.now(UTC) - timedelta(seconds=1)))
     task.begin()
     glue.start_crawler(Name="sales")
     assert task.finish()["status"] == "READY"
@@ -366,4 +323,4 @@ def test_a_crawl_of_somebody_else_is_waited_for(aws: AwsSimulator, lake: Any, gl
 
 def test_a_missing_crawler_is_named(glue: Any) -> None:
     with pytest.raises(ReadinessMisconfigured, match="the Glue crawler 'no-such' in eu-central-1"):
-        Task(crawl(crawler_name="no-such")).run()
+        SensorTask(crawl(crawler_name="no-such")).run()

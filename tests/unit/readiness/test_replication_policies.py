@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fake_aws import FakeClientError, FakeClock, FakeS3, rule
+from replicated import keys, probe_of
 
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.readiness import bucket, replication_freeze
@@ -17,34 +18,6 @@ from airflow_lockprovider.readiness.replication import ReplicationProbe
 from airflow_lockprovider.readiness.verdict import Status
 
 VERSIONS = ("key", "size", "version_id")
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def source(clock: FakeClock) -> FakeS3:
-    s3 = FakeS3(clock)
-    s3.rules = [rule()]
-    return s3
-
-
-@pytest.fixture
-def replica(clock: FakeClock) -> FakeS3:
-    return FakeS3(clock)
-
-
-def probe_of(source: FakeS3, replica: FakeS3, **settings: Any) -> ReplicationProbe:
-    return ReplicationProbe(
-        {"source": source, "destination": replica},
-        **{"source_bucket": "lake", "destination_bucket": "replica", "prefix": "out/", **settings},
-    )
-
-
-def keys(count: int) -> list[str]:
-    return [f"out/part-{at:05d}" for at in range(count)]
 
 
 def manifest_of(source: FakeS3, *names: str, **about: Any) -> Manifest:
