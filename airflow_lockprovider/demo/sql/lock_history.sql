@@ -5,7 +5,7 @@ with event as (
     select token, owner,
            min(at) filter (where event in ('granted', 'confirmed')) as held_from,
            min(at) filter (where event in ('released', 'expired', 'revoked')) as held_until,
-           bool_or(event = 'confirmed') as waited,
+           bool_or(ticket is not null) as waited,  -- who has a ticket stood in line, be it for a moment
            max(waited) as seconds_waited
     from event group by token, owner
     having bool_or(event in ('granted', 'confirmed'))
