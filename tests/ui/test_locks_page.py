@@ -145,6 +145,7 @@ def test_search_and_marks_leave_only_what_is_looked_for(night: Ui, visits: Calla
     row(frame, HELD, "dwh.stock").wait_for(state="detached")
     assert row(frame, HELD, "dwh.sales").count() == 1
     frame.get_by_role("searchbox").fill("")
+    row(frame, HELD, "dwh.stock").wait_for()  # the search waits for the end of typing
     frame.get_by_role("button", name=re.compile("held too long")).click()
     row(frame, HELD, "dwh.sales").wait_for(state="detached")
     assert row(frame, HELD, "dwh.orders").count() == 1
