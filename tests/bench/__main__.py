@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few seconds: whether it works, not what it measures")
     parser.add_argument("--airflow", action="store_true", help="also hand-over and waiting in real Airflow (8 minutes)")
     parser.add_argument("--json", type=Path, default=Path(".bench/report.json"))
+    parser.add_argument("--engine", action="store_true", help="only the engine: against other libraries, and growth")
     parser.add_argument("--readiness", action="store_true", help="only what it costs to know that data has arrived")
     parser.add_argument("--million", action="store_true", help="readiness with 1,000,000 objects, too (3 minutes)")
     arguments = parser.parse_args()
@@ -45,6 +46,9 @@ def main() -> None:
         return
     report = _engine(small=arguments.quick)
     print(table(report), flush=True)
+    if arguments.engine:
+        _write(arguments.json.with_name("engine.json"), report)
+        return
     report["wrapper"] = wrapper.measure(rounds=3, tasks=100) if arguments.quick else wrapper.measure()
     print(f"\n{wrapper.table(report['wrapper'])}", flush=True)
     report["readiness"] = readiness.measure(sizes, folder=arguments.json.parent)
