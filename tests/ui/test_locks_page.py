@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.ui.busy_night import backdate, busy_night
 from tests.ui.conftest import PICTURES, Ui
 
 Page = Any
@@ -56,12 +57,11 @@ def picture(request: pytest.FixtureRequest, visits: Callable[[str], Page]) -> It
 def night(ui: Ui) -> Ui:
     """Somebody holds dwh.sales, and a task of a real run waits for it in the triggerer."""
     context = {"dag_id": "backfill_sales", "run_id": "backfill__2026-11-01", "task_id": "load", "map_index": -1}
-    for lock, more in {"dwh.sales": {}, "dwh.orders": {"expected_hold": 0.001}, "dwh.stock": {}}.items():
-        held = {**context, **more, "dag_id": "backfill_" + lock.removeprefix("dwh.")}
+    for lock, minutes, expected in (("dwh.sales", 41, 3600), ("dwh.orders", 130, 1800), ("dwh.stock", 3, 3600)):
+        held = {**context, "expected_hold": expected, "dag_id": "backfill_" + lock.removeprefix("dwh.")}
         label = "{dag_id}/{run_id}/{task_id}#1".format_map(held)
         assert ui.locks.try_acquire(lock, owner_id=f"{lock} held", owner=label, context=held, ttl=3600)
-    hostile = '"><img src=x onerror=alert(1)>'
-    assert ui.locks.try_acquire("dwh.<script>alert(1)</script>", owner_id="hostile", owner=hostile, ttl=3600)
+        backdate(ui.dsn, lock, minutes)
     ui.airflow.client.trigger("nightly_sales", run_id=RUN)
     for _ in range(240):
         if ui.airflow.client.task_states("nightly_sales", RUN).get("load") == "deferred" and ui.locks.queue(
@@ -124,18 +124,41 @@ def test_the_menu_leads_to_who_holds_what_and_who_waits_and_why(
     assert "nightly_sales / load" in waiting
     assert "held by backfill_sales/backfill__2026-11-01/load#1" in waiting
     assert "held too long" in row(frame, HELD, "dwh.orders").inner_text()
-    picture(page, "locks-light")
+    picture(page, "menu")
 
 
 def test_names_that_look_like_markup_are_text(night: Ui, visits: Callable[[str], Page], picture: Any) -> None:
     page = visits("admin")
+    owner = '"><img src=x onerror=alert(1)>'
+    lease = night.locks.try_acquire("dwh.<script>alert(1)</script>", owner_id="hostile", owner=owner, ttl=3600)
+    assert lease
     frame = opened(page, night)
     hostile = row(frame, HELD, "<script>alert(1)</script>")
+    hostile.wait_for()
     assert '"><img src=x onerror=alert(1)>' in hostile.inner_text()
     assert frame.locator("table img, table script").count() == 0
     hostile.get_by_role("link").first.click()
     frame.get_by_role("heading", name="dwh.<script>alert(1)</script>").wait_for()
     picture(page, "hostile-name")
+    night.locks.release(lease)
+
+
+def test_a_busy_night_is_read_at_a_look(night: Ui, visits: Callable[[str], Page], picture: Any) -> None:
+    page = visits("admin")
+    with busy_night(night):
+        frame = opened(page, night)
+        row(frame, HELD, "dwh.customers").wait_for()
+        assert "close to expiry" in row(frame, HELD, "dwh.customers").inner_text()
+        assert "paused" in row(frame, HELD, "dwh.fx_rates").inner_text()
+        assert row(frame, HELD, "dwh.reports").count() == 2
+        assert "1/3" in row(frame, HELD, "dwh.reports").first.inner_text()
+        places = row(frame, WAITING, "dwh.sales").all_inner_texts()
+        assert [text.split()[1] for text in places] == ["1", "2", "3"]
+        picture(page, "locks-light")
+        page.evaluate("document.documentElement.classList.replace('light', 'dark')")
+        frame.locator("html.dark").wait_for(state="attached")
+        picture(page, "locks-dark")
+        page.evaluate("document.documentElement.classList.replace('dark', 'light')")
 
 
 def test_search_and_marks_leave_only_what_is_looked_for(night: Ui, visits: Callable[[str], Page], picture: Any) -> None:
@@ -159,7 +182,7 @@ def test_it_follows_airflows_dark_mode(night: Ui, visits: Callable[[str], Page],
     row(frame, HELD, "dwh.sales").wait_for()
     dark = frame.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
     assert dark == "rgb(0, 0, 0)"
-    picture(page, "locks-dark")
+    picture(page, "dark")
     page.evaluate("document.documentElement.classList.replace('dark', 'light')")
     frame.locator("html:not(.dark)").wait_for(state="attached")
     page.evaluate("localStorage.setItem('theme', 'light')")
