@@ -61,6 +61,7 @@ def _run(folder: Path, dags: Path, console: Console, *, stay: bool) -> int:
                     console.show(
                         f"Airflow stays at {stage.airflow.url}\n"
                         f"  log in as {stage.airflow.user} with the password {stage.airflow.password}\n"
+                        f"  who holds which lock, who waits and why: {stage.airflow.url}/plugin/locks\n"
                         f"  in another terminal: . {environment}; airflow locks history\n"
                         "  Ctrl-C ends it"
                     )

@@ -12,6 +12,8 @@ import threading
 import time
 import uuid
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -107,6 +109,10 @@ def test_the_demo_proves_what_it_promises_stays_with_its_ui_and_leaves_nothing(d
         "both warehouses equal the input": True,
     }
     assert report["holds"] is True
+    (locks_page,) = re.findall(r"(http://\S+)/plugin/locks", running.output)
+    with pytest.raises(HTTPError) as refused:
+        urlopen(f"{locks_page}/lockprovider/", timeout=20)
+    assert refused.value.code == 401, "the page is there, for those who log in"
     assert running.left_behind()["processes"], "the parts of a demo that stays should be found"
 
     assert running.end() == 128 + signal.SIGTERM
