@@ -206,6 +206,7 @@ def test_a_release_calls_only_those_whose_turn_it_may_be(
     dialect: Dialect, engine: LeaseEngine, shared: bool, capacity: int, turn: list[int]
 ) -> None:
     """Else all come running, and the first one has to wait for the rest."""
+    engine.release(engine.try_acquire("a mutex beside it"))
     holders = [engine.try_acquire(Lock("x", capacity=capacity)) for _ in range(capacity)]
     tickets = [engine.enqueue("x", owner_id=f"waiter {n}", shared=shared).number for n in range(3)]
     with psycopg.connect(dialect.dsn, autocommit=True) as listening:
@@ -217,14 +218,30 @@ def test_a_release_calls_only_those_whose_turn_it_may_be(
 
 
 @pytest.mark.usefixtures("_listens")
-def test_a_release_calls_by_priority_before_it_calls_by_ticket(dialect: Dialect, engine: LeaseEngine) -> None:
-    holder = engine.try_acquire("x")
-    _low, high = (engine.enqueue("x", owner_id=f"priority {n}", priority=n).number for n in range(2))
+@pytest.mark.parametrize("capacity", [1, 2])
+def test_a_release_calls_by_priority_before_it_calls_by_ticket(
+    dialect: Dialect, engine: LeaseEngine, capacity: int
+) -> None:
+    holders = [engine.try_acquire(Lock("x", capacity=capacity)) for _ in range(capacity)]
+    _low, *high = (engine.enqueue("x", owner_id=f"priority {n}", priority=n).number for n in range(capacity + 1))
     with psycopg.connect(dialect.dsn, autocommit=True) as listening:
         listening.execute("listen lockprovider")
-        engine.release(holder)
-        (heard,) = listening.notifies(timeout=10, stop_after=1)
-    assert heard.payload == f"x\n{high}"
+        for holder in holders:
+            engine.release(holder)
+        heard = [notice.payload for notice in listening.notifies(timeout=10, stop_after=capacity)]
+    assert heard[-1] == "x\n" + ",".join(str(ticket) for ticket in reversed(high))
+
+
+@pytest.mark.usefixtures("_listens")
+def test_nobody_is_called_for_a_lock_that_nobody_waits_for(dialect: Dialect, engine: LeaseEngine) -> None:
+    engine.release(engine.try_acquire("x"))
+    ticket = engine.enqueue("y", owner_id="waits for another").number
+    with psycopg.connect(dialect.dsn, autocommit=True) as listening:
+        listening.execute("listen lockprovider")
+        engine.set_capacity("x", 2)
+        engine.set_capacity("y", 2)
+        heard = [notice.payload for notice in listening.notifies(timeout=10, stop_after=1)]
+    assert heard == [f"y\n{ticket}"]
 
 
 @pytest.mark.usefixtures("_listens")

@@ -43,7 +43,7 @@ class Shell:
         """Do not wait for it."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         command = [sys.executable, "-m", "airflow_lockprovider.shell", *words]
-        given = {"env": self.environment, "text": True, "preexec_fn": hangups_count, **pipes, **options}
+        given = {"env": self.environment, "text": True, "preexec_fn": signals_count, **pipes, **options}
         self._started.append(subprocess.Popen(command, **given))  # type: ignore[call-overload]
         return self._started[-1]
 
@@ -72,9 +72,10 @@ def shell(database: str, engine: LeaseEngine) -> Iterator[Shell]:
     shell.end()
 
 
-def hangups_count() -> None:
-    """The tests may themselves run under nohup, which every process beneath them would inherit."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def signals_count() -> None:
+    """The tests may run under nohup, or in the background of a script: what is ignored there is inherited."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def until(true: Callable[[], Any], seconds: float = 20) -> Any:
