@@ -206,7 +206,7 @@ def test_a_release_calls_only_those_whose_turn_it_may_be(
     dialect: Dialect, engine: LeaseEngine, shared: bool, capacity: int, turn: list[int]
 ) -> None:
     """Else all come running, and the first one has to wait for the rest."""
-    engine.release(engine.try_acquire("a mutex beside it"))
+    assert engine.try_acquire("a mutex beside it")
     holders = [engine.try_acquire(Lock("x", capacity=capacity)) for _ in range(capacity)]
     tickets = [engine.enqueue("x", owner_id=f"waiter {n}", shared=shared).number for n in range(3)]
     with psycopg.connect(dialect.dsn, autocommit=True) as listening:
@@ -242,6 +242,21 @@ def test_nobody_is_called_for_a_lock_that_nobody_waits_for(dialect: Dialect, eng
         engine.set_capacity("y", 2)
         heard = [notice.payload for notice in listening.notifies(timeout=10, stop_after=1)]
     assert heard == [f"y\n{ticket}"]
+
+
+@pytest.mark.usefixtures("_listens")
+def test_a_grant_calls_the_next_of_its_own_lock_if_there_is_room_and_nobody_of_another(
+    dialect: Dialect, engine: LeaseEngine
+) -> None:
+    assert engine.try_acquire(Lock("y", capacity=2))
+    engine.enqueue("y", owner_id="waits for y")
+    engine.release(engine.try_acquire(Lock("x", capacity=2)))
+    first, second = (engine.enqueue("x", owner_id=owner) for owner in ("first", "second"))
+    with psycopg.connect(dialect.dsn, autocommit=True) as listening:
+        listening.execute("listen lockprovider")
+        assert engine.confirm(first.number, first.owner_id)
+        heard = [notice.payload for notice in listening.notifies(timeout=1, stop_after=2)]
+    assert heard == [f"x\n{second.number}"]
 
 
 @pytest.mark.usefixtures("_listens")
