@@ -10,7 +10,7 @@ from .dags.scoped import PAUSE
 pytestmark = pytest.mark.live
 
 
-def wait_for(live: Live, condition, timeout=90.0):
+def wait_for(live: Live, condition, timeout=180.0):
     for _ in range(int(timeout / 0.2)):
         if found := condition():
             return found
