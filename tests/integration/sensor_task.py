@@ -12,6 +12,8 @@ from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow.sdk.serde import deserialize, serialize
 
+from airflow_lockprovider.sensors import GlueCrawlSensor
+
 
 class SensorTask:
     """One try of one sensor. ``published`` is what it has pushed as XCom, ``events`` what its outlets were told."""
@@ -70,3 +72,17 @@ class SensorTask:
 async def first_event(trigger: Any) -> Any:
     """What the worker sees of the event that the trigger fires."""
     return deserialize(serialize((await anext(trigger.run())).payload))
+
+
+def crawl(**settings: Any) -> GlueCrawlSensor:
+    """Waits for the crawler ``sales``."""
+    return GlueCrawlSensor(
+        **{
+            "task_id": "crawl",
+            "crawler_name": "sales",
+            "aws_conn_id": "aws_here",
+            "poke_interval": 0.1,
+            "timeout": 20,
+            **settings,
+        }
+    )

@@ -11,11 +11,11 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 
 from airflow_lockprovider.demo.aws import AwsSimulator
 from airflow_lockprovider.readiness.errors import DataWillNotArrive, ReadinessMisconfigured
-from airflow_lockprovider.sensors import GlueCrawlSensor, GlueJobRunSensor, GluePartitionSensor
+from airflow_lockprovider.sensors import GlueJobRunSensor, GluePartitionSensor
 from airflow_lockprovider.triggers import settle
 from tests.simulated_aws import HERE, REPLICA, SOURCE, THERE, Lake
 
-from .sensor_task import SensorTask
+from .sensor_task import SensorTask, crawl
 
 DATA = b"id,name\n1,a\n"
 LAST_YEAR = datetime.now(UTC) - timedelta(days=365)
@@ -62,19 +62,6 @@ def partitions(*names: Any, **settings: Any) -> GluePartitionSensor:
             "database_name": "db",
             "table_name": "sales",
             "partitions": list(names) or ["year=2026/month=01"],
-            "aws_conn_id": "aws_here",
-            "poke_interval": 0.1,
-            "timeout": 20,
-            **settings,
-        }
-    )
-
-
-def crawl(**settings: Any) -> GlueCrawlSensor:
-    return GlueCrawlSensor(
-        **{
-            "task_id": "crawl",
-            "crawler_name": "sales",
             "aws_conn_id": "aws_here",
             "poke_interval": 0.1,
             "timeout": 20,

@@ -16,10 +16,10 @@ from moto.s3.models import s3_backends
 
 from airflow_lockprovider.demo.aws import AwsSimulator
 from airflow_lockprovider.readiness.errors import DataWillNotArrive, ReadinessMisconfigured
-from airflow_lockprovider.sensors import GlueCrawlSensor, S3ReplicationSensor
+from airflow_lockprovider.sensors import S3ReplicationSensor
 from airflow_lockprovider.triggers import settle
 
-from .sensor_task import SensorTask, first_event
+from .sensor_task import SensorTask, crawl, first_event
 
 HERE, THERE = "eu-central-1", "us-west-2"
 SOURCE, REPLICA = "lake", "lake-replica"
@@ -84,19 +84,6 @@ def replication(**settings: Any) -> S3ReplicationSensor:
             "source_conn_id": "aws_here",
             "destination_conn_id": "aws_there",
             "poke_interval": (0.1, 0.3),
-            "timeout": 20,
-            **settings,
-        }
-    )
-
-
-def crawl(**settings: Any) -> GlueCrawlSensor:
-    return GlueCrawlSensor(
-        **{
-            "task_id": "crawl",
-            "crawler_name": "sales",
-            "aws_conn_id": "aws_here",
-            "poke_interval": 0.1,
             "timeout": 20,
             **settings,
         }
