@@ -102,6 +102,11 @@ def watch_queue() -> int | None:
     return int(given)
 
 
+def watch_growth() -> float | None:
+    """Seconds over which a queue must have grown to be told. None: never."""
+    return _limit("watch_growth", "1 hour")
+
+
 def _limit(option: str, default: str) -> float | None:
     given = str(conf.get(SECTION, option, fallback=default)).strip()
     return None if given.lower() == _NEVER else seconds(given, setting=f"[{SECTION}] {option}")

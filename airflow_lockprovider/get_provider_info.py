@@ -152,6 +152,12 @@ def get_provider_info() -> dict[str, Any]:
                         default="20",
                         example="5",
                     ),
+                    "watch_growth": _option(
+                        "The watch tells people when the line for one lock has grown over a time as long as this: more "
+                        "requests come than it serves. A duration, or never.",
+                        default="1 hour",
+                        example="6 hours",
+                    ),
                     "poll_interval": _option(
                         "How often waiters look at the lock. Must be below skip_after.",
                         default="1",

@@ -4,8 +4,9 @@
 `look_at_all_locks`, every minute
 
 **What it shows.** One task looks at all leases and queues: held too long, not renewed, an owner that is dead, somebody
-who waits too long, a queue that is too long. It alerts over the channels below, at once the first time, then at
-growing intervals, and says when it is over. It also removes what has expired, and sets the gauges of the metrics.
+who waits too long, a queue that is too long or grows steadily. It alerts over the channels below, at once the first
+time, then at growing intervals, and says when it is over. It also removes what has expired, and sets the gauges of the
+metrics.
 
 **Try it.** Unpause the DAG (it is paused at first). Trigger `node_b_first` with 600 seconds and set
 `[lockprovider] watch_held` to `1 min`: an alert comes in the second minute, and RECOVERED when Node B is done.

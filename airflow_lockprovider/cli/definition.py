@@ -49,6 +49,7 @@ def get_locks_cli_commands() -> list[CLICommand]:
         Arg(("--held",), help="from when on a lease is held too long (default: option watch_held)", metavar="TIME"),
         Arg(("--waiting",), help="from when on somebody waits too long (default: watch_waiting)", metavar="TIME"),
         Arg(("--queue",), help="more waiters than this are too many (default: watch_queue)", metavar="NUMBER"),
+        Arg(("--growth",), help="a line that has grown for so long is told (default: watch_growth)", metavar="TIME"),
     )
     clean = Arg(("--clean-up",), help="remove what is over before looking", action="store_true")
     alert = Arg(("--alert",), help="tell it over the channels of option alerts, too", action="store_true")

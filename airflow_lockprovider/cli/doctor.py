@@ -104,7 +104,12 @@ def _alerts() -> Finding:
 
 
 def _watch() -> Finding:
-    shown = {"held": config.watch_held(), "waiting": config.watch_waiting(), "queue": config.watch_queue()}
+    shown = {
+        "held": config.watch_held(),
+        "waiting": config.watch_waiting(),
+        "queue": config.watch_queue(),
+        "growth": config.watch_growth(),
+    }
     limits = ", ".join(f"{name} {'never' if value is None else f'{value:g}'}" for name, value in shown.items())
     return Finding("watch", "ok", f"too long is: {limits} (seconds; waiters)")
 

@@ -73,6 +73,8 @@ def _given(args: Namespace, thresholds: Thresholds) -> Thresholds:
         thresholds = replace(thresholds, waiting=_limit(args.waiting, "--waiting"))
     if args.queue is not None:
         thresholds = replace(thresholds, queue=_number(args.queue))
+    if args.growth is not None:
+        thresholds = replace(thresholds, growth=_limit(args.growth, "--growth"))
     return thresholds
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from airflow_lockprovider.desk.cells import duration
+from airflow_lockprovider.desk.growth import Growth
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.lease.model import Lease, LeaseEvent, Waiter
 from airflow_lockprovider.lease.settings import LeaseSettings
 
-HELD, LATE, WAITING, QUEUE = "held too long", "renewal late", "waiting too long", "queue too long"
+HELD, LATE, WAITING = "held too long", "renewal late", "waiting too long"
+QUEUE, GROWING = "queue too long", "queue growing"
 DEAD, LOST, FORGOTTEN = "dead owner", "lease lost", "waiter forgotten"
 BY_TASK_STATE = frozenset({DEAD, LOST, FORGOTTEN})
 """Kinds that only the states of the tasks can tell."""
@@ -33,6 +35,8 @@ class Thresholds:
     """Seconds."""
     queue: int | None = 20
     """Living waiters of one lock."""
+    growth: float | None = 3600.0
+    """Seconds; a queue that has grown for so long is told, however short it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,14 @@ def problems(
     *,
     history: Iterable[LeaseEvent] = (),
     states: Mapping[str, str] | None = None,
+    growth: Iterable[Growth] = (),
 ) -> list[Problem]:
     """All that is wrong, lock by lock.
 
     ``settings`` say how often leases are renewed. ``history``: the latest events, newest first: for the usual time a
     lock is held, and for leases that were lost. ``states``: owner id → state of the task instance behind it, as far
-    as it is known; without them nobody can tell a dead owner from one that works long.
+    as it is known; without them nobody can tell a dead owner from one that works long. ``growth``: what has become of
+    the lines in the last ``thresholds.growth`` seconds (`LeaseEngine.queue_growth`); without it no queue is growing.
     """
     history, states = list(history), states or {}
     usual = _usual_holds(history)
@@ -82,6 +88,7 @@ def problems(
         *(problem for waiter in waiters if (problem := _waiting(waiter, thresholds))),
         *(problem for waiter in waiters if (problem := _forgotten(waiter, states))),
         *_queues(waiters, thresholds, usual),
+        *(problem for line in growth if (problem := _growing(line, waiters, thresholds, usual))),
     ]
     return sorted(found, key=lambda problem: problem.lock_name)
 
@@ -201,6 +208,42 @@ def _queues(waiters: Sequence[Waiter], thresholds: Thresholds, usual: Mapping[st
                 "{program} queue --lock " + _quoted(name) + "; fewer users, shorter work, or more capacity",
                 detail={"waiters": length, "usual_hold_seconds": usual.get(name)},
             )
+
+
+def _growing(
+    line: Growth, waiters: Sequence[Waiter], thresholds: Thresholds, usual: Mapping[str, float]
+) -> Problem | None:
+    if thresholds.growth is None or not line.is_steady:
+        return None
+    wait, hold = _wait_of_the_last(line, waiters, usual), usual.get(line.lock_name)
+    pace = f"; it is usually held for {duration(hold)}" if hold is not None else ""
+    if wait is not None:
+        pace += f", so the last in line waits about {duration(wait)}"
+    name = _quoted(line.lock_name)
+    return Problem(
+        GROWING,
+        line.lock_name,
+        "",
+        line.in_words(thresholds.growth) + pace,
+        "it will not get shorter by itself: fewer users, shorter work, or more capacity ({program} set "
+        + name
+        + " --capacity …); who they are: {program} queue --lock "
+        + name,
+        wait,
+        {**asdict(line), "span_seconds": thresholds.growth, "usual_hold_seconds": hold, "wait_seconds": wait},
+    )
+
+
+def _wait_of_the_last(line: Growth, waiters: Sequence[Waiter], usual: Mapping[str, float]) -> float | None:
+    """As long as all before it, and the one that holds it now, take. None: nobody can say.
+
+    Readers share the lock: how many of them go in together depends on who stands between them.
+    """
+    units = [waiter.units for waiter in waiters if waiter.lock_name == line.lock_name and waiter.alive]
+    shared = any(waiter.shared for waiter in waiters if waiter.lock_name == line.lock_name)
+    if line.lock_name not in usual or shared or not units:
+        return None
+    return usual[line.lock_name] * sum(units) / line.capacity
 
 
 def _usual_holds(history: Iterable[LeaseEvent]) -> dict[str, float]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from airflow_lockprovider.desk.growth import Growth
 from airflow_lockprovider.desk.watch import DEAD, Problem, Thresholds, problems
 from airflow_lockprovider.lease.engine import LeaseEngine
 from airflow_lockprovider.lease.model import Lease, LeaseEvent, Waiter
@@ -58,6 +59,8 @@ def watch(
     leases, waiters = engine.leases(name), engine.queue(name)
     events = engine.events(Filter(lock_name=name), limit=_FAR_BACK)
     history = [LeaseEvent(**{field.name: event[field.name] for field in fields(LeaseEvent)}) for event in events]
+    lines = [] if thresholds.growth is None else engine.queue_growth(thresholds.growth, name)
+    growth = [Growth(**row) for row in lines]
     known: Mapping[str, str] | None = None
     if states is not None:
         parties = [Party(lease.owner_id, lease.context) for lease in leases]
@@ -66,7 +69,7 @@ def watch(
             Party(event["owner_id"], event["context"]) for event in events if event["event"] in ("expired", "revoked")
         ]
         known = states(parties)
-    found = problems(leases, waiters, thresholds, engine.settings, history=history, states=known)
+    found = problems(leases, waiters, thresholds, engine.settings, history=history, states=known, growth=growth)
     if any(problem.kind == DEAD for problem in found):
         # A task gives its lock back before it says that it has ended: what is gone by now was in order.
         still = {lease.token for lease in engine.leases(name)}

@@ -102,6 +102,21 @@ class OverviewVerbs(Calls):
         given = {name: getattr(wanted, name) for name in ("lock_name", "dag_id", "task_id")}
         return self.store.call("page_owner_stats", **given, seconds=seconds, limit=limit)
 
+    def queue_growth(self, seconds: float, name: str | None = None) -> list[Row]:
+        """A row per lock for which somebody waits: is its line getting longer?
+
+        How many waited when the last ``seconds`` began, in their middle, in their last quarter and wait now
+        (``at_begin``, ``at_middle``, ``at_late``, ``waiting``: the living ones), and how many ``came``, were ``served``
+        and ``gave_up`` meanwhile. Who got the lock at once never stood in line.
+        """
+        return self.store.call(
+            "queue_growth",
+            lock_name=name,
+            seconds=seconds,
+            skip_after=self.settings.skip_after,
+            prune_after=self.settings.prune_after,
+        )
+
 
 def _read(row: Row) -> Row:
     context = row["context"]

@@ -26,7 +26,12 @@ _SHOWN = 10
 
 def configured_thresholds() -> Thresholds:
     """As ``[lockprovider]`` says. Raises ConfigurationError that names the option and its value."""
-    return Thresholds(held=config.watch_held(), waiting=config.watch_waiting(), queue=config.watch_queue())
+    return Thresholds(
+        held=config.watch_held(),
+        waiting=config.watch_waiting(),
+        queue=config.watch_queue(),
+        growth=config.watch_growth(),
+    )
 
 
 def watch_locks(

@@ -186,6 +186,9 @@ def _check(command: argparse.ArgumentParser) -> None:
     command.add_argument("--held", metavar="TIME", help="from when on a lease is held too long (1 hour; or never)")
     command.add_argument("--waiting", metavar="TIME", help="from when on somebody waits too long (1 hour; or never)")
     command.add_argument("--queue", metavar="NUMBER", help="more waiters than this are too many (20; or never)")
+    command.add_argument(
+        "--growth", metavar="TIME", help="a line that has grown for so long is told (1 hour; or never)"
+    )
     command.add_argument("--clean-up", action="store_true", help="remove what is over before looking")
     _output(command)
 

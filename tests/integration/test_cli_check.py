@@ -68,6 +68,31 @@ def test_thresholds_come_from_the_configuration_and_from_the_command_line(
     assert "queue too long" in locks_cli("check", "--held", "never", "--queue", "1").out
     assert "--queue='many'" in one_line(locks_cli("check", "--queue", "many"))
     assert "--held='soon'" in one_line(locks_cli("check", "--held", "soon"))
+    assert "--growth='soon'" in one_line(locks_cli("check", "--growth", "soon"))
+
+
+def test_a_queue_that_grows_is_told_over_as_long_a_time_as_is_asked_for(
+    locks: LeaseHook, locks_cli: Cli, database: str, monkeypatch: pytest.MonkeyPatch
+):
+    locks.try_acquire("dwh.sales")
+    for number in range(10):
+        ticket = locks.enqueue("dwh.sales", owner_id=str(number))
+        with psycopg.connect(database, autocommit=True) as opened:
+            opened.execute(
+                "update lockprovider.waiter set seen_at = seen_at + interval '10 minutes',"
+                f" created_at = created_at - interval '{number} minutes' where ticket = {ticket.number}".encode()
+            )
+
+    def told(*options: str) -> list[str]:
+        return [row["problem"] for row in locks_cli("check", "-o", "json", *options).json]
+
+    assert told() == []
+    assert told("--growth", "8 mins") == told("--lock", "dwh.sales", "--growth", "8 mins") == ["queue growing"]
+    monkeypatch.setenv("AIRFLOW__LOCKPROVIDER__WATCH_GROWTH", "8 mins")
+    (row,) = locks_cli("check", "-o", "json").json
+    assert row["text"].startswith("10 wait, 2 did 8m 0s ago: 8 came, none was served")
+    assert (row["detail"]["waiting"], row["detail"]["span_seconds"], row["for_seconds"]) == (10, 480, None)
+    assert told("--growth", "never") == []
 
 
 def test_a_lease_that_is_not_renewed_is_told_before_it_ends(locks: LeaseHook, shift, locks_cli: Cli):

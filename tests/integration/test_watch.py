@@ -79,6 +79,56 @@ def test_many_owners_of_one_lock_are_one_message(locks: LeaseHook, database: str
     assert "and 20 more" in waiting.text
 
 
+@pytest.fixture
+def growing(locks: LeaseHook, database: str):
+    """Four waited an hour ago; two of them were served since, and ten came."""
+    lease = locks.try_acquire("dwh.sales", owner="nightly/run/load#0")
+    for number, (came, left) in enumerate([(70, 50), (65, 20)]):
+        owner = f"served {number}"
+        ticket = locks.enqueue("dwh.sales", owner_id=owner)
+        locks.release(lease)
+        lease = locks.acquire("dwh.sales", 0, owner)
+        past = f"at = at - interval '{left} minutes', waited = {(came - left) * 60}"
+        with psycopg.connect(database, autocommit=True) as opened:
+            opened.execute(f"update lockprovider.lease_event set {past} where ticket = {ticket.number}".encode())
+    for came in (70, 70, *range(59, 9, -5)):
+        ticket = locks.enqueue("dwh.sales", owner_id=f"came {came} {time.monotonic()}")
+        with psycopg.connect(database, autocommit=True) as opened:
+            past = f"created_at = created_at - interval '{came} minutes', seen_at = seen_at + interval '10 minutes'"
+            opened.execute(f"update lockprovider.waiter set {past} where ticket = {ticket.number}".encode())
+    with psycopg.connect(database, autocommit=True) as opened:
+        opened.execute("update lockprovider.lease_event set held = 750 where event = 'released'")
+    return lease
+
+
+def test_a_queue_that_grows_is_told_once_with_its_numbers_and_is_over_when_it_shrinks(
+    locks: LeaseHook, growing, look, said
+):
+    limits = Thresholds(waiting=None)
+    kinds = [[problem.kind for problem in look(thresholds=limits)] for _ in range(3)]
+
+    assert kinds == [["queue growing"]] * 3
+    (alert,) = said
+    assert "lock 'dwh.sales': queue growing" in alert.subject
+    assert "12 wait, 4 did 1h 0m ago: 10 came, 2 were served" in alert.text
+    assert "it is usually held for 12m 30s, so the last in line waits about 2h 30m" in alert.text
+    assert "→ it will not get shorter by itself" in alert.text
+
+    assert look(thresholds=Thresholds(waiting=None, growth=None)) == []
+    for waiter in locks.queue("dwh.sales")[:9]:
+        locks.withdraw(waiter.ticket, waiter.owner_id)
+    assert look(thresholds=limits) == []
+    assert "RECOVERED" in said[-1].subject
+
+
+def test_a_burst_just_now_is_not_growth(locks: LeaseHook, look, said):
+    locks.try_acquire("dwh.sales")
+    for number in range(19):
+        locks.enqueue("dwh.sales", owner_id=str(number))
+    assert look() == []
+    assert said == []
+
+
 def test_it_cleans_up_what_nobody_else_does(locks: LeaseHook, database: str, look):
     locks.try_acquire("dwh.sales")
     old(database, "lease", 3600, "renewed_at expires_at")

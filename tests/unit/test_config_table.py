@@ -51,12 +51,14 @@ OPTIONS = {
     "watch_held": ["0", "soon", "-1"],
     "watch_waiting": ["0", "soon"],
     "watch_queue": ["0", "many", "-1", "1.5", ""],
+    "watch_growth": ["0", "soon", "-1"],
 }
 READERS = {
     "schema": config.schema,
     "watch_held": config.watch_held,
     "watch_waiting": config.watch_waiting,
     "watch_queue": config.watch_queue,
+    "watch_growth": config.watch_growth,
 }
 
 
@@ -88,7 +90,7 @@ def test_an_option_of_the_configuration_that_cannot_work_is_refused(
     _tells(caught.value, name, value)
 
 
-@pytest.mark.parametrize("name", ["watch_held", "watch_waiting", "watch_queue"])
+@pytest.mark.parametrize("name", ["watch_held", "watch_waiting", "watch_queue", "watch_growth"])
 def test_a_threshold_of_the_watch_may_be_never(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(f"AIRFLOW__LOCKPROVIDER__{name.upper()}", "Never")
     assert READERS[name]() is None

@@ -25,7 +25,7 @@ from airflow_lockprovider.lease.settings import LeaseSettings
 
 INFO = get_provider_info()
 OPTIONS: dict[str, dict[str, Any]] = INFO["config"]["lockprovider"]["options"]
-WATCH = ("watch_held", "watch_waiting", "watch_queue")
+WATCH = ("watch_held", "watch_waiting", "watch_queue", "watch_growth")
 DURATIONS = sorted({field.name for field in fields(LeaseSettings)} & set(OPTIONS) - {"listen", "standby"})
 AIRFLOW = Path(airflow.__file__).parent
 
@@ -87,9 +87,10 @@ def test_declared_defaults_are_the_ones_in_effect():
 
 
 def test_declared_thresholds_of_the_watch_are_the_ones_in_effect():
-    in_effect = (config.watch_held(), config.watch_waiting(), config.watch_queue())
-    held, waiting, queue = (OPTIONS[name]["default"] for name in WATCH)
-    assert (seconds(held, setting="held"), seconds(waiting, setting="waiting"), int(queue)) == in_effect
+    in_effect = (config.watch_held(), config.watch_waiting(), config.watch_queue(), config.watch_growth())
+    held, waiting, queue, growth = (OPTIONS[name]["default"] for name in WATCH)
+    durations = (seconds(held, setting="held"), seconds(waiting, setting="waiting"), seconds(growth, setting="growth"))
+    assert (*durations[:2], int(queue), durations[2]) == in_effect
     assert Thresholds(*in_effect) == Thresholds()
 
 

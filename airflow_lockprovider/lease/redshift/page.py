@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from airflow_lockprovider.lease.redshift.answer import utc
 from airflow_lockprovider.lease.redshift.desk import Desk
 from airflow_lockprovider.lease.redshift.session import Row
+from airflow_lockprovider.lease.redshift.transaction import naive
 
 _NO_END = 2**62
 _MARKS = {
@@ -88,6 +89,26 @@ def page_owner_stats(desk: Desk, *, seconds: float, limit: int, **wanted: str | 
     given = {name: value or "" for name, value in wanted.items()}
     rows = desk.session.run("page_owner_stats", since=_since(desk, seconds), **given, limit=limit)
     return [{**row, "last_at": utc(row["last_at"])} for row in rows]
+
+
+def queue_growth(
+    desk: Desk, *, seconds: float, lock_name: str | None, skip_after: float, prune_after: float
+) -> list[Row]:
+    """How long each line was in the last ``seconds``, and who came and left."""
+    now = desk.session.run("moment")[0]["now"]
+    begins = now - timedelta(seconds=seconds)
+    end = naive(now).replace(tzinfo=UTC).timestamp()
+    rows = desk.session.run(
+        "queue_growth",
+        lock_name=lock_name or "",
+        since=begins,
+        begins=end - seconds,
+        middle=end - seconds / 2,
+        late=end - seconds / 4,
+        skip_after=skip_after,
+        prune_after=prune_after,
+    )
+    return [{name: value if name == "lock_name" else int(value) for name, value in row.items()} for row in rows]
 
 
 def _since(desk: Desk, seconds: float) -> Any:

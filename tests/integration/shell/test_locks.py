@@ -208,6 +208,8 @@ def test_check_says_what_is_wrong_and_ends_with_a_code_of_its_own(busy: Any, cli
     assert "lockprovider revoke dwh.sales --reason" in told.out
     assert cli("check", "--held", "3 hours").code == 0
     assert cli("check", "--held", "soon").code == 64
+    assert cli("check", "--held", "3 hours", "--growth", "never").code == 0
+    assert cli("check", "--growth", "soon").code == 64
 
 
 def test_stats_are_told_by_lock_and_by_owner(engine: LeaseEngine, cli: Cli):

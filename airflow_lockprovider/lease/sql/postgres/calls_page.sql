@@ -126,3 +126,45 @@ where e.at > clock_timestamp() - make_interval(secs => %(seconds)s::float8)
 group by 1, 2, 3
 order by held_total desc nulls last, 1, 2, 3
 limit %(limit)s::integer
+
+-- name: queue_growth
+-- How long each line was when the span began, in its middle, a quarter before its end, and is now. Who came and who left
+-- meanwhile. A request that nobody looks after has left when it was seen last. Only lines in which somebody waits.
+with span as materialized (
+    select clock_timestamp() as ends
+), moments as materialized (
+    select s.ends - make_interval(secs => %(seconds)s::float8) as begins,
+           s.ends - make_interval(secs => %(seconds)s::float8 / 2) as middle,
+           s.ends - make_interval(secs => %(seconds)s::float8 / 4) as late
+    from span s
+), waiting as materialized (
+    select q.lock_name, q.ticket, q.created_at as came, false as served,
+           case when q.unseen_seconds >= %(skip_after)s::float8 then q.seen_at end as went
+    from :"schema".lock_queue q
+    where %(lock_name)s::text is null or q.lock_name = %(lock_name)s
+), gone as (
+    select e.lock_name, e.ticket, min(e.at - make_interval(secs => e.waited)) as came,
+           not bool_or(e.event in ('withdrawn', 'pruned')) as served,
+           max(e.at - make_interval(secs => case e.event when 'pruned' then %(prune_after)s::float8 else 0 end)) as went
+    from :"schema".lease_event e
+    where e.at > (select m.begins from moments m)
+      and e.ticket is not null and e.event in ('reserved', 'granted', 'confirmed', 'withdrawn', 'pruned')
+      and (%(lock_name)s::text is null or e.lock_name = %(lock_name)s)
+      and not exists (select 1 from waiting w where w.lock_name = e.lock_name and w.ticket = e.ticket)
+    group by e.lock_name, e.ticket
+), requests as (
+    select * from waiting union all select lock_name, ticket, came, served, went from gone
+), counted as (
+    select r.lock_name,
+           count(*) filter (where r.came <= m.begins and (r.went is null or r.went > m.begins)) as at_begin,
+           count(*) filter (where r.came <= m.middle and (r.went is null or r.went > m.middle)) as at_middle,
+           count(*) filter (where r.came <= m.late and (r.went is null or r.went > m.late)) as at_late,
+           count(*) filter (where r.went is null) as waiting,
+           count(*) filter (where r.came > m.begins) as came,
+           count(*) filter (where r.went > m.begins and r.served) as served,
+           count(*) filter (where r.went > m.begins and not r.served) as gave_up
+    from requests r cross join moments m
+    group by r.lock_name
+)
+select c.*, (select max(l.capacity) from :"schema".locks l where l.lock_name = c.lock_name) as capacity
+from counted c where c.waiting > 0 order by c.lock_name
