@@ -64,6 +64,11 @@ class AlertLedger:
         )
         return bool(row["should_tell"]), _episode(row, key=key, title=title)
 
+    def quiet(self, key: str, *, at: datetime | None = None) -> Episode | None:
+        """Whether people know of this trouble, and are not to hear of it again yet. Only looks, so nobody waits."""
+        rows = self._store.call("alert_quiet", alert_key=key, at=at)
+        return _episode(rows[0]) if rows else None
+
     def over(self, keys: Sequence[str], *, part: str | None = "", at: datetime | None = None) -> list[Episode]:
         """This part of these troubles works again (None: all of them). Answers what people must be told is over."""
         return [_episode(row) for row in self._store.call("alert_over", alert_keys=list(keys), part=part, at=at)]

@@ -18,6 +18,7 @@ class Dialect(Protocol):
     """
 
     name: str
+    dsn: str
     cannot: dict[str, str]
 
     def engine(self, **settings: Any) -> LeaseEngine: ...
@@ -50,7 +51,8 @@ class Postgres:
         """Forget all locks: much faster than a new database per test."""
         self._connection.execute(
             "truncate lockprovider.lock, lockprovider.lease, lockprovider.waiter, lockprovider.worker_session,"
-            " lockprovider.lease_event, lockprovider.done; drop table if exists public.sales"
+            " lockprovider.lease_event, lockprovider.done, lockprovider.alert, lockprovider.alert_occurrence;"
+            " drop table if exists public.sales"
         )
 
     def expire(self, lease: Lease) -> None:
@@ -144,7 +146,8 @@ class Redshift(Postgres):
         # The fence tables stay: a lock that is new to the tables finds them.
         self._connection.execute(
             "truncate lockprovider.lock, lockprovider.lease, lockprovider.waiter, lockprovider.worker_session,"
-            " lockprovider.lease_event, lockprovider.done; drop table if exists public.sales"
+            " lockprovider.lease_event, lockprovider.done, lockprovider.alert, lockprovider.alert_occurrence;"
+            " drop table if exists public.sales"
         )
 
     def expire(self, lease: Lease) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from airflow_lockprovider.lease import Lease, LeaseEngine, LeaseLost, connect
+from airflow_lockprovider.lease.alert_ledger import AlertLedger
 from airflow_lockprovider.lease.redshift.connection import opener
 from airflow_lockprovider.lease.redshift.session import Session
 
@@ -119,6 +120,36 @@ def test_threads_with_connections_of_their_own_lose_no_update(new: Callable[[], 
     assert not errors
     assert _run(new(), f"select n from {table}") == [20]
     assert tokens == sorted(set(tokens))
+
+
+def test_failures_that_several_threads_report_are_counted_exactly(new: Callable[[], LeaseEngine]) -> None:
+    key, told, errors = f"task/{uuid.uuid4().hex}", [], []
+
+    def work(number: int) -> None:
+        ledger = AlertLedger(new().store)
+        try:
+            told.extend(
+                ledger.seen(key, "a", occurrence=f"{number}/{one}", part="é", pauses=[86_400.0])[0] for one in range(5)
+            )
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(f"20 counts of failures by 4 threads: {time.monotonic() - began:.1f} s; errors: {errors}")
+    assert not errors
+    assert sum(told) == 2, "the first and the tenth"
+    ledger = AlertLedger(new().store)
+    began = time.monotonic()
+    assert ledger.over([f"no {key}"]) == []
+    print(f"a success without a trouble: {time.monotonic() - began:.2f} s")
+    assert [episode.occurrences for episode in ledger.over([key], part="é")] == [20]
+    assert key not in ledger.open()
 
 
 def test_a_long_guarded_transaction_drains_and_stops_no_renewal(

@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,12 +23,15 @@ from airflow_lockprovider import LeaseHook
 from airflow_lockprovider.demo.postgres import EmbeddedPostgres
 from airflow_lockprovider.exceptions import ConfigurationError, LeaseLost
 from airflow_lockprovider.lease import connect
+from airflow_lockprovider.lease.alert_ledger import AlertLedger
 from airflow_lockprovider.lease.redshift import RedshiftStore
+from airflow_lockprovider.notifications import AlertNotifier
 from tests.conformance.dialects import Redshift
 from tests.redshift.connector_gate import ConnectorGate
 
 pytest.importorskip("redshift_connector")
 
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 END_SESSIONS = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = 'connector'"
 
 
@@ -136,6 +141,23 @@ def test_a_guarded_transaction_drains_through_redshift_connector(redshift: Redsh
         assert hook.release(lease)
         assert not hook.try_acquire("x"), "its wait for the fence ends in time"
     assert hook.try_acquire("x")
+
+
+def test_alerts_are_throttled_and_the_recovery_is_told_through_redshift_connector(hook: LeaseHook) -> None:
+    told: list[Any] = []
+    alerts = AlertNotifier(channels=[lambda context: told.append(context["alert"])])
+    for number, (state, second) in enumerate([("failed", 0), ("failed", 59), ("failed", 60), ("success", 61)]):
+        task = {"dag_id": "nightly", "run_id": f"run {number}", "task_id": "o'hara", "map_index": 3, "try_number": 1}
+        ti = SimpleNamespace(**task, max_tries=0, state=state, id=str(number))
+        alerts.tell({"ti": ti, "exception": None}, at=NOON + timedelta(seconds=second))
+    assert [(one.recovered, one.occurrences, one.unknown, one.first_seen) for one in told] == [
+        (False, 1, 1, NOON),
+        (False, 3, 2, NOON),
+        (True, 3, 0, NOON),
+    ]
+    assert AlertLedger(hook.store).seen("now", "now")[0]
+    assert AlertLedger(hook.store).due("", at=NOON) == []
+    assert AlertLedger(hook.store).open() == ["now"]
 
 
 def test_the_schema_is_installed_through_redshift_connector(redshift: Redshift, hook: LeaseHook) -> None:

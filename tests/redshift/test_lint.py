@@ -13,7 +13,7 @@ from tests.redshift.lint import refusals
 SQL = statements("redshift", "lockprovider")
 CALLS = [
     name
-    for script in ("calls.sql", "calls_page.sql", "calls_doctor.sql")
+    for script in ("calls.sql", "calls_alerts.sql", "calls_page.sql", "calls_doctor.sql")
     for name in re.findall(r"^-- name: (\w+)$", SQL.script(script), re.MULTILINE)
 ]
 
@@ -30,7 +30,7 @@ def test_every_call_is_one_statement_that_redshift_has(name: str) -> None:
     assert refusals(text) == []
 
 
-@pytest.mark.parametrize("script", ["migrations/0001_tables.sql", "views.sql"])
+@pytest.mark.parametrize("script", ["migrations/0001_tables.sql", "migrations/0002_alerts.sql", "views.sql"])
 def test_every_statement_of_the_schema_is_one_that_redshift_has(script: str) -> None:
     assert refusals(SQL.script(script)) == []
 

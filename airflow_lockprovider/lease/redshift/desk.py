@@ -50,11 +50,14 @@ class Desk:
                 break
         return self._decided(decision, draining=True)
 
-    def alone(self, work: Callable[[], Result], fences: Collection[str] = ()) -> Result:
-        """Run statements of this session under the mutex and commit them; again, if they lose against others."""
+    def alone(self, work: Callable[[], Result], fences: Collection[str] = (), *, mutex: str = "lock_mutex") -> Result:
+        """Run statements of this session under the mutex and commit them; again, if they lose against others.
+
+        ``mutex``: the statement that locks it.
+        """
         for attempt in range(TRIES):
             try:
-                return self._once(work, fences)
+                return self._once(work, fences, mutex)
             except StoreError as error:
                 if not is_conflict(error):
                     raise
@@ -76,7 +79,7 @@ class Desk:
 
         return self.alone(work, fences)
 
-    def _once(self, work: Callable[[], Result], fences: Collection[str]) -> Result:
+    def _once(self, work: Callable[[], Result], fences: Collection[str], mutex: str) -> Result:
         run = self.session.run
         try:
             if fences:
@@ -86,7 +89,7 @@ class Desk:
                 self._take(fences)
                 run("patient")
             # Alone and first of all that reads: a snapshot from before the lock would decide about the past.
-            run("lock_mutex")
+            run(mutex)
             result = work()
             run("commit")
             return result

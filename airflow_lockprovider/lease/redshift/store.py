@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from airflow_lockprovider.lease import driver
 from airflow_lockprovider.lease.errors import ConfigurationError, LeaseLost, StoreError
-from airflow_lockprovider.lease.redshift import adopting, keeping, looks, once, page, steering, taking
+from airflow_lockprovider.lease.redshift import adopting, alerts, keeping, looks, once, page, steering, taking
 from airflow_lockprovider.lease.redshift.answer import utc
 from airflow_lockprovider.lease.redshift.conflict import exists_already, is_conflict
 from airflow_lockprovider.lease.redshift.desk import TRIES, Desk
@@ -17,7 +17,7 @@ from airflow_lockprovider.lease.redshift.session import Row, Session
 from airflow_lockprovider.lease.redshift.transaction import naive
 from airflow_lockprovider.lease.store import CALL_LIMIT, Store
 
-_MODULES = (adopting, taking, keeping, steering, looks, once, page)
+_MODULES = (adopting, taking, keeping, steering, looks, once, page, alerts)
 
 
 class RedshiftStore(Store):

@@ -11,13 +11,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
 from airflow_lockprovider import LeaseHook
 from airflow_lockprovider.demo.mail import MailSink
 from airflow_lockprovider.exceptions import ConfigurationError
-from airflow_lockprovider.notifications import AlertNotifier, EventBridgeNotifier, FailureEmail, Notice
+from airflow_lockprovider.notifications import AlertNotifier, EventBridgeNotifier, FailureEmail, Notice, alert_book
 from airflow_lockprovider.notifications.message import Message
 
 from .conftest import Bus
@@ -177,6 +178,22 @@ def test_alert_goes_out_unthrottled_while_the_warehouse_is_down(monkeypatch: pyt
     assert alerts.tell(context(3, state="success")).message is None
     assert alerts.send_pending() == 0
     assert alerts.open_keys() == []
+
+
+def test_who_cannot_count_in_time_tells_nobody_if_people_know(
+    locks: LeaseHook, database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    channel = Channel()
+    alerts = AlertNotifier(channels=[channel])
+    alerts.tell(context(1), at=NOON)
+    monkeypatch.setattr(alert_book, "PATIENCE", 0.3)
+    monkeypatch.setattr(alert_book, "GLANCE", 20.0)
+    with psycopg.connect(database) as crowd:
+        crowd.execute("select from lockprovider.alert for update")
+        assert alerts.tell(context(2), at=after(59)).message is None
+        assert alerts.tell(context(3), at=after(60)).sent, "their pause is over: do they know enough? Nobody can say"
+    assert [message.episode is None for message in channel.messages] == [False, True]
+    assert "no answer within 0.3 s" in caplog.text
 
 
 def test_no_secret_leaves_the_house_in_subject_body_or_event(locks: LeaseHook, bus: Bus, mails: MailSink):

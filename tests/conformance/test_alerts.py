@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
-import psycopg
 import pytest
 
-from airflow_lockprovider.demo.postgres import EmbeddedPostgres
-from airflow_lockprovider.lease import LeaseEngine, connect
+from airflow_lockprovider.lease import LeaseEngine, LockProviderError, connect
 from airflow_lockprovider.lease.alert_ledger import AlertLedger, Episode
+from tests.conformance.dialects import Dialect
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -21,25 +22,8 @@ def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-@pytest.fixture(scope="module")
-def dsn(postgres: EmbeddedPostgres) -> Iterator[str]:
-    name = f"alert_ledger_{os.getpid()}"
-    yield postgres.create_database(name, template="template0")
-    postgres.drop_database(name)
-
-
-@pytest.fixture(scope="module")
-def engine(dsn: str) -> Iterator[LeaseEngine]:
-    engine = connect(dsn)
-    engine.init_schema()
-    yield engine
-    engine.close()
-
-
 @pytest.fixture
-def ledger(engine: LeaseEngine, dsn: str) -> AlertLedger:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("truncate lockprovider.alert, lockprovider.alert_occurrence")
+def ledger(engine: LeaseEngine) -> AlertLedger:
     return AlertLedger(engine.store)
 
 
@@ -168,14 +152,88 @@ def test_what_grew_inside_a_pause_is_due_when_the_pause_is_over(ledger: AlertLed
     assert ledger.due("other/", at=after(10_000)) == []
 
 
+def test_who_only_looks_finds_out_whether_people_know_and_are_not_to_hear_of_it_yet(ledger: AlertLedger):
+    assert ledger.quiet("task/a.b", at=NOON) is None
+    episode = fails(ledger, 0)
+    assert episode is not None
+    fails(ledger, 1)
+    looked = ledger.quiet("task/a.b", at=after(59))
+    assert looked is not None
+    assert (looked.occurrences, looked.unknown, looked.told, looked.told_at) == (2, 1, 1, NOON)
+    assert ledger.quiet("task/a", at=after(59)) is None
+    assert ledger.quiet("task/a.b", at=after(60)) is None
+    ledger.untold(episode, at=after(2))
+    assert ledger.quiet("task/a.b", at=after(3)) is None
+    fails(ledger, 62)
+    ledger.over(["task/a.b"], at=after(63))
+    assert ledger.quiet("task/a.b", at=after(64)) is None
+
+
 def test_a_prefix_is_text_and_no_pattern(ledger: AlertLedger):
     fails(ledger, 0, key="100%_x/a")
     fails(ledger, 0, key="100 percent/a")
     assert ledger.open("100%_") == ["100%_x/a"]
 
 
-def _storm(dsn: str, worker: int, times: int, told: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
-    engine = connect(dsn)
+def test_without_a_moment_it_is_now_by_the_databases_clock(ledger: AlertLedger):
+    before = datetime.now(UTC) - timedelta(seconds=2)  # a clock of the database may have whole seconds
+    tell, episode = ledger.seen("a", "a")
+    assert tell
+    assert before <= episode.first_seen <= datetime.now(UTC) + timedelta(seconds=2)
+    tell, episode = ledger.seen("a", "a")
+    assert (tell, episode.occurrences) == (False, 2)
+    assert episode.told_at == episode.first_seen
+    assert ledger.due() == []
+    ledger.untold(episode)
+    assert [one.occurrences for one in ledger.over(["a"])] == []
+
+
+@pytest.mark.parametrize("zone", [timezone(timedelta(hours=9)), UTC])
+def test_a_moment_counts_the_same_in_any_zone(ledger: AlertLedger, zone: timezone):
+    ledger.seen("a", "a", at=NOON.astimezone(zone))
+    tell, episode = ledger.seen("a", "a", at=after(59).astimezone(zone))
+    assert (tell, episode.first_seen) == (False, NOON)
+    tell, episode = ledger.seen("a", "a", at=after(60).astimezone(zone))
+    assert (tell, episode.told_at) == (True, NOON)
+
+
+def test_a_failure_is_remembered_for_seven_days(ledger: AlertLedger, dialect: Dialect):
+    week = 7 * 86_400
+    ledger.seen("a", "a", occurrence="old", at=NOON)
+    ledger.seen("b", "b", occurrence="young", at=after(1))
+    ledger.seen("c", "c", occurrence="new", at=after(week + 1))
+    left = dialect.query("select occurrence from lockprovider.alert_occurrence order by 1")
+    assert left == ["new", "young"]
+    assert ledger.seen("b", "b", occurrence="young", at=after(week + 1))[1].occurrences == 1
+    assert ledger.seen("a", "a", occurrence="old", at=after(week + 1))[1].occurrences == 2
+
+
+@pytest.mark.parametrize("key", ["", "k" * 501])
+def test_a_key_has_1_to_500_characters(ledger: AlertLedger, key: str):
+    with pytest.raises(LockProviderError):
+        ledger.seen(key, "a", at=NOON)
+    assert ledger.open() == []
+    assert ledger.seen("ö" * 500, "a", at=NOON)[0]
+
+
+def test_any_text_is_kept_as_it_is(ledger: AlertLedger):
+    key, title = "it's 100%s of naïve\\ 🔒 o'hara; --", 'a "title" with %(part)s'
+    ledger.seen(key, title, part="o'hara", occurrence="1", at=NOON)
+    assert ledger.open("it's 100%") == [key]
+    (episode,) = ledger.over([key], part="o'hara", at=after(1))
+    assert (episode.key, episode.title) == (key, title)
+
+
+def test_pauses_of_ones_own_are_kept_to_the_last_one_for_all_that_follow(ledger: AlertLedger):
+    told = [
+        second for second in range(0, 100, 5) if ledger.seen("a", "a", pauses=[10.0, 30.0], at=after(float(second)))[0]
+    ]
+    # At once, after 10 s, every 30 s from then on; and the 10th.
+    assert told == [0, 10, 40, 45, 75]
+
+
+def _storm(dialect: str, dsn: str, worker: int, times: int, told: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
+    engine = connect(dsn, dialect=dialect)
     ledger = AlertLedger(engine.store)
     for number in range(times):
         tell, episode = ledger.seen(
@@ -187,11 +245,14 @@ def _storm(dsn: str, worker: int, times: int, told: multiprocessing.Queue) -> No
     engine.close()
 
 
-def test_a_storm_from_several_processes_is_counted_exactly_and_told_a_few_times(ledger: AlertLedger, dsn: str):
+def test_a_storm_from_several_processes_is_counted_exactly_and_told_a_few_times(ledger: AlertLedger, dialect: Dialect):
     processes, times = 4, 250
     spawn = multiprocessing.get_context("spawn")
     told = spawn.Queue()
-    workers = [spawn.Process(target=_storm, args=(dsn, number, times, told)) for number in range(processes)]
+    workers = [
+        spawn.Process(target=_storm, args=(dialect.name, dialect.dsn, number, times, told))
+        for number in range(processes)
+    ]
     for process in workers:
         process.start()
     counts, ended = [], 0
@@ -205,3 +266,33 @@ def test_a_storm_from_several_processes_is_counted_exactly_and_told_a_few_times(
     assert sorted(counts) == [1, 10, 100, 1000]
     (episode,) = ledger.over(["task/a.b"], at=after(120))
     assert (episode.occurrences, episode.unknown) == (1000, 0)
+
+
+def test_of_many_who_tell_of_one_failure_or_its_end_one_is_to_tell_people(dialect: Dialect):
+    """One failure is reported by several processes, and so is its end, and what is due."""
+    engines = [dialect.engine() for _ in range(4)]
+
+    def at_once(ask: Callable[[AlertLedger], Any]) -> list[Any]:
+        start = threading.Barrier(len(engines))
+
+        def one(engine: LeaseEngine) -> Any:
+            try:
+                start.wait()
+                return ask(AlertLedger(engine.store))
+            finally:
+                engine.store.close()
+
+        with ThreadPoolExecutor(len(engines)) as pool:
+            return list(pool.map(one, engines))
+
+    for number in range(5):
+        key = f"task/{number}"
+        told = at_once(lambda ledger, key=key: ledger.seen(key, "a", occurrence="1", at=NOON))
+        assert sorted(tell for tell, _ in told) == [False, False, False, True]
+        assert {episode.occurrences for tell, episode in told if tell} == {1}
+        counted = at_once(lambda ledger, key=key: ledger.seen(key, "a", at=after(1))[1].occurrences)
+        assert sorted(counted) == [2, 3, 4, 5]
+        due = at_once(lambda ledger: ledger.due("task/", at=after(70)))
+        assert [episode.unknown for some in due for episode in some] == [4]
+        over = at_once(lambda ledger, key=key: ledger.over([key], at=after(80)))
+        assert [episode.occurrences for some in over for episode in some] == [5]
