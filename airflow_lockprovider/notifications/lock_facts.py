@@ -83,7 +83,10 @@ def facts_of(name: str, owner_id: str, seen: Lease | None, trace: Trace) -> Lock
     token = mine.token if mine else begin.token if begin else None
     end = _newest((event for event in trace.events if token is None or event.token == token), _ENDINGS)
     living = token in [lease.token for lease in trace.leases if lease.owner_id == owner_id]
-    ending = end.event if end else "held" if living else None
+    adopted = _newest(trace.events, ("adopted",))
+    # Its owner is dead, and nobody has come yet who would write down that its time is over.
+    over = begin is not None and begin.token == token and (adopted is None or adopted.token != token)
+    ending = end.event if end else "held" if living else "expired" if over else None
     others = trace.leases or ((seen,) if seen is not None and trace.problem else ())
     return LockFacts(
         name=end.lock_name if end else begin.lock_name if begin else mine.lock_name if mine else name,

@@ -167,6 +167,15 @@ def test_ending_of_an_earlier_lease_is_not_taken_for_this_one():
     assert (facts.token, facts.ending) == (2, "held")
 
 
+def test_lease_of_a_dead_owner_has_expired_though_nobody_has_written_it_down_yet():
+    trace = Trace((), (event("granted", 1),))
+    assert facts_of("dwh.sales", "me", None, trace).ending == "expired"
+    assert facts_of("dwh.sales", "me", lease("me", 1), trace).ending == "expired"
+    assert facts_of("dwh.sales", "me", lease("me", 2), trace).ending is None
+    adopted = Trace((lease("other", 1),), (event("adopted", 1), event("granted", 1)))
+    assert facts_of("dwh.sales", "me", None, adopted).ending is None
+
+
 def test_task_without_a_lock_asks_no_database(monkeypatch):
     monkeypatch.setattr(lock_trace, "LeaseHook", None)
     assert lock_trace.lock_facts(SimpleNamespace(), SimpleNamespace(id="me"), ValueError()) is None
