@@ -22,6 +22,21 @@ with DAG("alert_killed", schedule=None):
 
     work()
 
+with DAG("alert_lost", schedule=None):
+
+    @task.locked(lock="alert_lost")
+    def work_on_a_lost_worker():
+        (HERE / "alert_lost.pids").write_text(f"{os.getppid()} {os.getpid()}")
+        time.sleep(600)
+
+    @task
+    def goes_on_meanwhile():
+        while not (HERE / "alert_lost.over").exists():
+            time.sleep(0.5)
+
+    work_on_a_lost_worker()
+    goes_on_meanwhile()
+
 with DAG("alert_forgotten", schedule=None):
 
     @task
