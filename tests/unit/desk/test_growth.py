@@ -109,6 +109,7 @@ def test_it_is_not_told_where_it_is_switched_off():
         pytest.param(growth(4, 16, 14, 12, came=14, served=6), id="past its height"),
         pytest.param(growth(1, 2, 2, 22, came=22, served=1), id="a burst just now"),
         pytest.param(growth(2, 21, 21, 22, came=23, served=3), id="a burst long ago"),
+        pytest.param(growth(2, 20, 21, 22, came=23, served=3), id="a burst long ago, and few since"),
         pytest.param(growth(0, 2, 2, 8, came=8, served=0), id="a burst that begins, and some that came long before"),
         pytest.param(growth(0, 10, 20, 20, came=20, served=0), id="a burst in the middle, and nobody since"),
         pytest.param(growth(4, 8, 10, 12, came=58, served=50), id="no more than chance"),
