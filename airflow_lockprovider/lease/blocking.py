@@ -20,16 +20,17 @@ def explain(waiters: Sequence[Waiter], holders: Sequence[Row]) -> list[Waiter]:
     locks: dict[str, list[Row]] = defaultdict(list)
     for row in holders:
         locks[row["lock_name"]].append(row)
-    older: dict[str, list[Waiter]] = defaultdict(list)
+    living: dict[str, list[Waiter]] = defaultdict(list)
     told = []
     for waiter in waiters:
-        line = older[waiter.lock_name]
+        line = living[waiter.lock_name]
         told.append(replace(waiter, blocked_by=tuple(_blockers(waiter, locks[waiter.lock_name], line))))
-        line.append(waiter)
+        if waiter.alive:  # who is passed over stands in nobody's way
+            line.append(waiter)
     return told
 
 
-def _blockers(waiter: Waiter, rows: list[Row], older: list[Waiter]) -> list[Blocker]:
+def _blockers(waiter: Waiter, rows: list[Row], living: list[Waiter]) -> list[Blocker]:
     found = []
     capacity = rows[0]["capacity"] if rows else waiter.units
     if rows and rows[0]["paused"]:
@@ -43,7 +44,7 @@ def _blockers(waiter: Waiter, rows: list[Row], older: list[Waiter]) -> list[Bloc
             for row in leases
             if not (waiter.shared and row["shared"])
         ]
-    before = (one for one in older if one.alive and one.units <= capacity and not (waiter.shared and one.shared))
+    before = (one for one in living if one.units <= capacity and not (waiter.shared and one.shared))
     found += [
         Blocker("request", f"{one.owner} (ticket {one.ticket})", ticket=one.ticket)
         for one, _ in zip(before, range(SHOWN), strict=False)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 from airflow_lockprovider.lease import clock, driver
 from airflow_lockprovider.lease.lease_set import LeaseSet
 from airflow_lockprovider.lease.listener import Listener
-from airflow_lockprovider.lease.model import Busy, Lease
+from airflow_lockprovider.lease.model import Busy, Lease, Waiter
 from airflow_lockprovider.lease.request import Request
 from airflow_lockprovider.lease.settings import LeaseSettings
 from airflow_lockprovider.lease.store import Store
 
 Row = dict[str, Any]
+_OF_WAITER = [field.name for field in fields(Waiter) if field.name != "blocked_by"]
 
 
 class Calls:
@@ -82,6 +84,12 @@ class Calls:
             trusted_until=sent + row["remaining"],
             guard=self.store.guard_text(row["lock_name"], row["token"]),
         )
+
+    def _waiter(self, row: Row) -> Waiter:
+        waiter = {name: row[name] for name in _OF_WAITER}
+        if isinstance(waiter["context"], str):
+            waiter["context"] = json.loads(waiter["context"])
+        return Waiter(**waiter)
 
     def _one(self, call: str, **params: Any) -> Any:
         (row,) = self.store.call(call, **params)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from airflow_lockprovider.lease.blocking import explain
 from airflow_lockprovider.lease.calls import Calls
 from airflow_lockprovider.lease.model import Lease, LeaseEvent, Waiter
@@ -24,7 +21,7 @@ class LookingVerbs(Calls):
         rows = self.store.call("queue", lock_name=name, owner_id=None, skip_after=self.settings.skip_after)
         if not any(owner_id in (None, row["owner_id"]) for row in rows):
             return []
-        waiters = explain([_waiter(row) for row in rows], self.store.call("holders", lock_name=name))
+        waiters = explain([self._waiter(row) for row in rows], self.store.call("holders", lock_name=name))
         return [waiter for waiter in waiters if owner_id in (None, waiter.owner_id)]
 
     def last_event(self, name: str, owner_id: str) -> str | None:
@@ -35,8 +32,3 @@ class LookingVerbs(Calls):
     def history(self, name: str | None = None, limit: int = 100) -> list[LeaseEvent]:
         """What happened, newest first."""
         return [LeaseEvent(**row) for row in self.store.call("history", lock_name=name, limit=limit)]
-
-
-def _waiter(row: dict[str, Any]) -> Waiter:
-    context = row["context"]
-    return Waiter(**{**row, "context": json.loads(context) if isinstance(context, str) else context or {}})

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from airflow_lockprovider.lease.blocking import explain
 from airflow_lockprovider.lease.calls import Calls
+from airflow_lockprovider.lease.model import Waiter
 
 Row = dict[str, Any]
 Mark = Literal["late", "too_long", "draining", "paused", "waited"]
@@ -51,6 +54,16 @@ class Overview:
     """Rows with the mark, on all pages."""
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The first of those who wait."""
+
+    waiters: list[Waiter]
+    """By lock and place, each with what stands in its way."""
+    matching: int
+    """How many are wanted in all."""
+
+
 class OverviewVerbs(Calls):
     """Part of `LeaseEngine`: what a page shows. Rows as they are, durations in seconds."""
 
@@ -87,6 +100,22 @@ class OverviewVerbs(Calls):
             {name: first[f"all_{name}"] for name in _COUNTS},
             first["matching"],
         )
+
+    def line(self, wanted: Filter = ALL, *, beside: Collection[str] = (), limit: int = 200) -> Line:
+        """Who waits and why. By task: also who waits for one of the locks ``beside``, those that are shown with it."""
+        rows = self.store.call(
+            "page_line",
+            **wanted.params(),
+            lock_names=list(beside),
+            skip_after=self.settings.skip_after,
+            limit=limit,
+        )
+        if not rows:
+            return Line([], 0)
+        # Older requests that nobody asked for are among the rows: they stand in the way, too.
+        shown = {(row["lock_name"], row["ticket"]) for row in rows if row["wanted"]}
+        told = explain([self._waiter(row) for row in rows], self.store.call("holders", lock_name=wanted.lock_name))
+        return Line([one for one in told if (one.lock_name, one.ticket) in shown], int(rows[0]["matching"]))
 
     def events(self, wanted: Filter = ALL, *, before: int | None = None, limit: int = 100) -> list[Row]:
         """History with contexts, newest first; ``before`` is the event_id at which the last answer ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 
 class LockRow(BaseModel):
@@ -42,6 +42,8 @@ class LockRow(BaseModel):
 
 class BlockerRow(BaseModel):
     """One thing that keeps a request waiting."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     kind: str
     what: str

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, status
 from airflow_lockprovider import config
 from airflow_lockprovider.lease.engine import LeaseEngine
 from airflow_lockprovider.lease.model import Waiter
-from airflow_lockprovider.lease.overview import Filter, Mark, Overview, Row, Sort
+from airflow_lockprovider.lease.overview import Filter, Line, Mark, Overview, Row, Sort
 from airflow_lockprovider.web.answers import Counts, History, Now, OneLock, Statistics
 from airflow_lockprovider.web.security import User, viewing
 from airflow_lockprovider.web.timeline import spans
@@ -62,7 +62,7 @@ async def now(
     """Leases, locks that are paused or waited for, and the line. By task: what it holds and what it waits for."""
     watch_held = config.watch_held()
 
-    def look(engine: LeaseEngine) -> tuple[Overview, list[Waiter]]:
+    def look(engine: LeaseEngine) -> tuple[Overview, Line]:
         seen = engine.overview(
             wanted,
             watch_held=watch_held,
@@ -72,19 +72,19 @@ async def now(
             limit=limit,
             offset=offset,
         )
-        return seen, engine.queue(wanted.lock_name)
+        # Of a task also: who waits for what it holds, and who stands before it.
+        return seen, engine.line(wanted, beside={row["lock_name"] for row in seen.rows}, limit=_WAITERS)
 
     seen, line = await asked.ask(look)
-    waiters = _chosen(line, wanted, {row["lock_name"] for row in seen.rows})
     return Now.model_validate(
         {
             "conn_id": asked.conn_id,
             "conn_ids": config.page_conn_ids(),
             "user": user.get_name(),
             "may_act": may_act,
-            "counts": Counts(**seen.counts, waiters=len(waiters), matching=seen.matching),
+            "counts": Counts(**seen.counts, waiters=line.matching, matching=seen.matching),
             "locks": seen.rows,
-            "waiters": [_waiter(one, wanted) for one in waiters[:_WAITERS]],
+            "waiters": [_waiter(one, wanted) for one in line.waiters],
         }
     )
 
@@ -97,10 +97,10 @@ async def one_lock(
     wanted = Filter(lock_name=name)
     watch_held = config.watch_held()
 
-    def look(engine: LeaseEngine) -> tuple[list[Row], list[Waiter], list[Row], list[Row], list[Row]]:
+    def look(engine: LeaseEngine) -> tuple[list[Row], Line, list[Row], list[Row], list[Row]]:
         return (
             engine.overview(wanted, watch_held=watch_held, limit=1000).rows,
-            engine.queue(name),
+            engine.line(wanted, limit=_WAITERS),
             engine.events(wanted, limit=_HISTORY),
             engine.lock_statistics(hours * 3600, name),
             engine.owner_statistics(hours * 3600, wanted, 50),
@@ -122,7 +122,7 @@ async def one_lock(
             "paused": lock.get("paused", False),
             "note": lock.get("note"),
             "leases": leases,
-            "waiters": [_waiter(one, wanted) for one in line[:_WAITERS]],
+            "waiters": [_waiter(one, wanted) for one in line.waiters],
             "hours": hours,
             "stats": stats[0] if stats else None,
             "owners": owners,
@@ -160,16 +160,9 @@ async def statistics(
     return Statistics.model_validate({"hours": hours, "locks": [], "owners": [], f"{by}s": await asked.ask(look)})
 
 
-def _chosen(line: Sequence[Waiter], wanted: Filter, shown: set[str]) -> list[Waiter]:
-    if wanted.dag_id is not None:
-        # Also who waits for what this task holds, and who stands before it.
-        line = [one for one in line if one.lock_name in shown or wanted.fits(dict(one.context))]
-    if wanted.search is None:
-        return list(line)
-    part = wanted.search.lower()
-    return [one for one in line if part in one.lock_name.lower() or part in one.owner.lower()]
+_OF_WAITER = [field.name for field in fields(Waiter)]
 
 
 def _waiter(one: Waiter, wanted: Filter) -> dict[str, Any]:
     mine = wanted.dag_id is not None and wanted.fits(dict(one.context))
-    return {**asdict(one), "mine": mine}
+    return {name: getattr(one, name) for name in _OF_WAITER} | {"mine": mine}  # asdict() would copy every context

@@ -20,7 +20,7 @@ from typing import Any
 from airflow_lockprovider.demo.ports import LOOPBACK, free_port, is_listening
 from airflow_lockprovider.demo.postgres import EmbeddedPostgres
 from airflow_lockprovider.lease import connect
-from tests.bench import readiness, wrapper
+from tests.bench import page, readiness, wrapper
 from tests.bench.contention import contend
 from tests.bench.peers import NEED_REDIS, OURS, PEERS, Servers
 from tests.bench.scale import scale
@@ -35,9 +35,16 @@ def main() -> None:
     parser.add_argument("--airflow", action="store_true", help="also hand-over and waiting in real Airflow (8 minutes)")
     parser.add_argument("--json", type=Path, default=Path(".bench/report.json"))
     parser.add_argument("--engine", action="store_true", help="only the engine: against other libraries, and growth")
+    parser.add_argument("--page", action="store_true", help="only the answers of the Locks page (half a minute)")
     parser.add_argument("--readiness", action="store_true", help="only what it costs to know that data has arrived")
     parser.add_argument("--million", action="store_true", help="readiness with 1,000,000 objects, too (3 minutes)")
     arguments = parser.parse_args()
+    crowd = page.SMALL if arguments.quick else page.SIZES
+    if arguments.page:
+        answers = page.measure(crowd)
+        print(f"\n{page.table(answers)}")
+        _write(arguments.json.with_name("page.json"), {"machine": _machine(), **answers})
+        return
     sizes = (1_000,) if arguments.quick else (*readiness.SIZES, *([1_000_000] if arguments.million else []))
     if arguments.readiness:
         found = readiness.measure(sizes, folder=arguments.json.parent)
@@ -53,6 +60,8 @@ def main() -> None:
     print(f"\n{wrapper.table(report['wrapper'])}", flush=True)
     report["readiness"] = readiness.measure(sizes, folder=arguments.json.parent)
     print(f"\n{readiness.table(report['readiness'])}", flush=True)
+    report["page"] = page.measure(crowd)
+    print(f"\n{page.table(report['page'])}", flush=True)
     if arguments.airflow:
         from tests.bench import airflow
 

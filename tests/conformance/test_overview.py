@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from airflow_lockprovider.lease import LeaseEngine
+from airflow_lockprovider.lease.model import Waiter
 from airflow_lockprovider.lease.overview import Filter
 from tests.conformance.dialects import Dialect
 
@@ -101,6 +103,51 @@ def test_rows_come_sorted_and_in_pages(busy: LeaseEngine) -> None:
     assert rest.matching == 4
 
 
+def test_the_line_tells_why_also_where_the_reason_itself_was_not_asked_for(busy: LeaseEngine) -> None:
+    busy.enqueue("dwh.sales", owner_id="eight", owner="reports/r1/load#1", context=_task("reports", "load"))
+    busy.enqueue("dwh.Stock", owner_id="nine", owner="reports/r1/load#1", context=_task("reports", "load"))
+    everybody = busy.line()
+    assert everybody.waiters == _at_one_moment(busy.queue(), everybody.waiters)
+    assert everybody.matching == 3
+    seen = busy.line(Filter(search="REPORTS", lock_name="dwh.sales"))
+    (waiter,) = seen.waiters
+    assert (waiter.owner_id, waiter.position, seen.matching) == ("eight", 2, 1)
+    assert [one.kind for one in waiter.blocked_by] == ["lease", "request"]
+    assert waiter.blocked_by[1].what.startswith("backfill/r1/load#1")
+
+
+def _at_one_moment(waiters: list[Waiter], moment: list[Waiter]) -> list[Waiter]:
+    """The same, but for the time that passed between two looks."""
+    return [replace(one, waited=other.waited) for one, other in zip(waiters, moment, strict=True)]
+
+
+def test_the_line_of_a_task_is_what_it_waits_for_and_who_waits_for_what_is_shown_with_it(busy: LeaseEngine) -> None:
+    busy.enqueue("dwh.Stock", owner_id="nine", owner="reports/r1/load#1", context=_task("reports", "load", map_index=2))
+
+    def of(beside: tuple[str, ...] = (), **task: Any) -> list[str]:
+        return [waiter.owner_id for waiter in busy.line(Filter(**task), beside=beside).waiters]
+
+    assert of(dag_id="backfill") == ["two"]
+    assert of(dag_id="backfill", task_id="other") == []
+    assert of(dag_id="reports", run_id="r1", task_id="load", map_index=2) == ["nine"]
+    assert of(dag_id="reports", run_id="r1", task_id="load", map_index=3) == []
+    assert of(dag_id="nightly") == []
+    assert of(dag_id="nightly", beside=("dwh.sales",)) == ["two"]
+    assert sorted(of(dag_id="reports", beside=("dwh.sales",))) == ["nine", "two"]
+
+
+def test_of_a_long_line_the_first_are_shown_and_all_are_counted(busy: LeaseEngine) -> None:
+    for number in range(5):
+        busy.enqueue("dwh.sales", owner_id=f"more {number}", owner=f"more {number}")
+    seen = busy.line(Filter(lock_name="dwh.sales"), limit=3)
+    assert [waiter.owner_id for waiter in seen.waiters] == ["two", "more 0", "more 1"]
+    assert seen.matching == 6
+    late = busy.line(Filter(lock_name="dwh.sales", search="more"), limit=1)
+    assert ([waiter.position for waiter in late.waiters], late.matching) == ([2], 5)
+    nobody = busy.line(Filter(lock_name="paused"))
+    assert (nobody.waiters, nobody.matching) == ([], 0)
+
+
 def test_history_is_filtered_by_lock_and_task_and_goes_on_where_it_ended(busy: LeaseEngine) -> None:
     newest = busy.events(limit=2)
     assert [(row["event"], row["lock_name"]) for row in newest] == [("paused", "paused"), ("released", "paused")]
@@ -124,6 +171,33 @@ def test_statistics_count_by_lock_and_by_task(busy: LeaseEngine, dialect: Dialec
     dialect.query("update lockprovider.lease_event set at = at - interval '2 hours'")
     assert busy.lock_statistics(3600) == []
     assert busy.owner_statistics(3600) == []
+
+
+def test_statistics_know_every_kind_of_event(engine: LeaseEngine, dialect: Dialect) -> None:
+    told = [
+        ("granted", None, 1), ("granted", None, 3), ("confirmed", None, 8), ("reserved", None, 99),
+        ("released", 10, 50), ("revoked", 20, None), ("expired", 60, None), ("adopted", 5, None), ("lapsed", 7, None),
+        ("released", None, None),
+    ]  # fmt: skip
+    for number in range(len(told) // 2):
+        engine.release(engine.try_acquire("x", f"me {number}", owner="me"))
+    numbers = dialect.query("select event_id from lockprovider.lease_event order by event_id")
+    for event_id, (event, held, waited) in zip(numbers, told, strict=True):
+        dialect.query(
+            f"update lockprovider.lease_event set event = '{event}', held = {held or 'null'},"
+            f" waited = {waited or 'null'} where event_id = {event_id}"
+        )
+    (by_lock,) = engine.lock_statistics(3600)
+    (by_owner,) = engine.owner_statistics(3600)
+    for row in (by_lock, by_owner):
+        assert row["grants"] == 3
+        assert float(row["held_avg"]) == 30
+        assert float(row["held_total"]) == 95
+        assert float(row["waited_avg"]) == 4
+        assert float(row["waited_max"]) == 8
+    assert (by_lock["expired"], by_lock["lapsed"], by_lock["revoked"]) == (1, 1, 1)
+    assert by_lock["held_p95"] in (None, pytest.approx(56))
+    assert (by_owner["lost"], float(by_owner["held_max"])) == (2, 60)
 
 
 def test_who_resumes_a_lock_may_say_why(busy: LeaseEngine) -> None:

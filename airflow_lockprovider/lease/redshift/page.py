@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_lockprovider.lease.redshift.answer import utc
 from airflow_lockprovider.lease.redshift.desk import Desk
+from airflow_lockprovider.lease.redshift.looks import queue
 from airflow_lockprovider.lease.redshift.session import Row
 from airflow_lockprovider.lease.redshift.transaction import naive
 
@@ -69,6 +70,21 @@ def page_locks(
     known += [row for row in matching if row[column] is None]
     page: list[Row] = known[offset : offset + limit] or [{"lock_name": None}]
     return [{**row, **counts, "matching": len(matching)} for row in page]
+
+
+def page_line(
+    desk: Desk, *, lock_names: list[str], skip_after: float, limit: int, search: str | None, **wanted: Any
+) -> list[Row]:
+    """The first of the line that are wanted, and who stands before them on their locks."""
+    rows = queue(desk, lock_name=wanted["lock_name"], skip_after=skip_after)
+    by_task = wanted["dag_id"] is not None
+    for row in rows:
+        row["wanted"] = (search is None or _has(row, search.lower(), ("lock_name", "owner"))) and (
+            not by_task or row["lock_name"] in lock_names or _is_of(json.loads(row["context"]), wanted)
+        )
+    matching = [row for row in rows if row["wanted"]]
+    reach = {row["lock_name"]: row["position"] for row in matching[:limit]}
+    return [{**row, "matching": len(matching)} for row in rows if row["position"] <= reach.get(row["lock_name"], 0)]
 
 
 def page_events(desk: Desk, *, before: int | None, limit: int, **wanted: str | None) -> list[Row]:
@@ -155,11 +171,13 @@ def _marked(row: Row, watch_held: float | None, renew_every: float | None) -> Ro
 def _is_wanted(row: Row, waited_for: set[str], wanted: dict[str, Any]) -> bool:
     if wanted["lock_name"] not in (None, row["lock_name"]):
         return False
-    if wanted["search"] is not None:
-        part = wanted["search"].lower()
-        if not any(part in (row[column] or "").lower() for column in ("lock_name", "owner", "note")):
-            return False
+    if wanted["search"] is not None and not _has(row, wanted["search"].lower(), ("lock_name", "owner", "note")):
+        return False
     return wanted["dag_id"] is None or _is_of(row["context"], wanted) or row["lock_name"] in waited_for
+
+
+def _has(row: Row, part: str, columns: tuple[str, ...]) -> bool:
+    return any(part in (row[column] or "").lower() for column in columns)
 
 
 def _is_of(context: Row, wanted: dict[str, Any]) -> bool:

@@ -6,12 +6,15 @@ select k.lock_name, l.owner_id, l.owner, l.token, l.state, l.units, l.shared, k.
        l.token is not null as held,
        l.expires_at - clock_timestamp() as expires_in,
        clock_timestamp() - l.created_at as held_for,
-       (select count(*) from :"schema".waiter w where w.lock_name = k.lock_name) as waiters,
+       coalesce(w.waiters, 0) as waiters,
        l.context, k.note,
        extract(epoch from clock_timestamp() - l.created_at)::double precision as held_seconds,
        extract(epoch from l.expires_at - clock_timestamp())::double precision as expires_in_seconds,
        l.ttl as ttl_seconds
-from :"schema".lock k left join :"schema".lease l on l.lock_name = k.lock_name;
+from :"schema".lock k
+left join :"schema".lease l on l.lock_name = k.lock_name
+-- Counted in one go, not once per row; for a lock that is asked for by its name only its own line is counted.
+left join (select lock_name, count(*) as waiters from :"schema".waiter group by lock_name) w on w.lock_name = k.lock_name;
 
 create view :"schema".lock_queue as
 select w.lock_name,
