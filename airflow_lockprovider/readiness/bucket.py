@@ -8,8 +8,14 @@ from typing import Any
 
 from airflow_lockprovider.readiness.client_error import http_status_of
 from airflow_lockprovider.readiness.identity import Identity
+from airflow_lockprovider.readiness.rows import Row, Rows
 from airflow_lockprovider.readiness.server_time import server_time
-from airflow_lockprovider.readiness.window import WINDOW_KEYS, Row, Window
+from airflow_lockprovider.readiness.window import WINDOW_KEYS, Window
+
+LAST_KEY = "\U0010ffff"
+"""Above every key that anybody uses."""
+
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +25,19 @@ class Head:
     row: Row
     status: str
     encryption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a listing, and up to which key it is known now: `LAST_KEY` at its end. It may have no rows."""
+
+    rows: Rows
+    until: str
+
+    @property
+    def is_last(self) -> bool:
+        """Nothing follows."""
+        return self.until == LAST_KEY
 
 
 class Bucket:
@@ -39,30 +58,18 @@ class Bucket:
     def __str__(self) -> str:
         return f"s3://{self.name}/{self.prefix}"
 
-    def pages(self, *, after: str = "") -> Iterator[list[Row]]:
-        """All rows above ``after``, in the order of their keys. No page is empty."""
-        for page in self._versions(after) if self.identity.version_id else self._objects(after):
-            if rows := [self._row(item) for item in page]:
-                yield rows
+    def pages(self, *, after: str = "") -> Iterator[Page]:
+        """All rows above ``after``, in the order of their keys."""
+        for items, until in self._versions(after) if self.identity.version_id else self._objects(after):
+            yield Page(self._rows(items), until)
 
-    def thousands(self) -> Iterator[list[Row]]:
-        """All rows in lists of `WINDOW_KEYS`, the last one shorter."""
-        held: list[Row] = []
-        for rows in self.pages():
-            held += rows
-            while len(held) >= WINDOW_KEYS:
-                yield held[:WINDOW_KEYS]
-                held = held[WINDOW_KEYS:]
-        if held:
-            yield held
-
-    def inside(self, window: Window, *, to_the_end: bool = False) -> list[Row]:
+    def inside(self, window: Window, *, to_the_end: bool = False) -> Rows:
         """The rows in the window's range, in as few pages as possible: it stops when the window is complete,
         unless it has to go ``to_the_end``."""
-        found: list[Row] = []
-        for rows in self.pages(after=window.after):
-            found += [row for row in rows if row.key <= window.until]
-            if rows[-1].key >= window.until or (not to_the_end and window.holds(found)):
+        found = Rows()
+        for page in self.pages(after=window.after):
+            found = Rows.joined([found, page.rows.between(window.after, window.until)])
+            if page.until >= window.until or (not to_the_end and window.holds(found)):
                 break
         return found
 
@@ -79,27 +86,28 @@ class Bucket:
         row = Row(key, answer["ContentLength"], self.identity.mark(answer), modified)
         return Head(row, answer.get("ReplicationStatus", ""), answer.get("ServerSideEncryption", ""))
 
-    def read(self, key: str) -> bytes:
-        """The content of one object. Raises the client's error if it is not there."""
+    def read(self, key: str) -> Iterator[bytes]:
+        """The content of one object, in pieces. Raises the client's error if it is not there."""
         answer = self.request("get_object", Bucket=self.name, Key=key)
         self._note_time(answer)
-        content: bytes = answer["Body"].read()
-        return content
+        return pieces(answer["Body"])
 
-    def _objects(self, after: str) -> Iterator[list[dict[str, Any]]]:
+    def _objects(self, after: str) -> Iterator[tuple[list[dict[str, Any]], str]]:
         arguments = {"Bucket": self.name, "Prefix": self.prefix, "MaxKeys": WINDOW_KEYS}
         if after:
             arguments["StartAfter"] = after
         while True:
             page = self.request("list_objects_v2", **arguments)
             self._note_time(page)
-            yield page.get("Contents", [])
+            items = page.get("Contents", [])
             if not page.get("IsTruncated"):
+                yield items, LAST_KEY
                 return
+            yield items, items[-1]["Key"]
             arguments["ContinuationToken"] = page["NextContinuationToken"]
             arguments.pop("StartAfter", None)
 
-    def _versions(self, after: str) -> Iterator[list[dict[str, Any]]]:
+    def _versions(self, after: str) -> Iterator[tuple[list[dict[str, Any]], str]]:
         arguments = {"Bucket": self.name, "Prefix": self.prefix, "MaxKeys": WINDOW_KEYS}
         if after:
             arguments["KeyMarker"] = after
@@ -107,14 +115,28 @@ class Bucket:
             page = self.request("list_object_versions", **arguments)
             self._note_time(page)
             # A marker without a version id starts after that key; some servers give its versions again.
-            yield [item for item in page.get("Versions", []) if item["IsLatest"] and item["Key"] > after]
+            items = [item for item in page.get("Versions", []) if item["IsLatest"] and item["Key"] > after]
             if not page.get("IsTruncated"):
+                yield items, LAST_KEY
                 return
+            # The current version of a key comes before its others, so the marker's key is known.
+            yield items, page["NextKeyMarker"]
             arguments["KeyMarker"] = page["NextKeyMarker"]
             arguments["VersionIdMarker"] = page["NextVersionIdMarker"]
 
-    def _row(self, item: Mapping[str, Any]) -> Row:
-        return Row(item["Key"], item["Size"], self.identity.mark(item), item["LastModified"].timestamp())
+    def _rows(self, items: list[dict[str, Any]]) -> Rows:
+        return Rows(
+            [item["Key"] for item in items],
+            [item["Size"] for item in items],
+            [self.identity.mark(item) for item in items],
+            [item["LastModified"].timestamp() for item in items],
+        )
 
     def _note_time(self, answer: Mapping[str, Any]) -> None:
         self.now = max(self.now, server_time(answer).timestamp())
+
+
+def pieces(body: Any) -> Iterator[bytes]:
+    """What a GET answers, read piece by piece, so that nobody needs to hold all of it."""
+    while piece := body.read(_CHUNK):
+        yield piece

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import takewhile
 from threading import Lock
 from typing import Any, ClassVar
 
 from airflow_lockprovider.lease.errors import ConfigurationError
-from airflow_lockprovider.readiness.bucket import Bucket
+from airflow_lockprovider.readiness.bucket import Bucket, pieces
 from airflow_lockprovider.readiness.client_error import code_of, http_status_of
 from airflow_lockprovider.readiness.identity import Identity
-from airflow_lockprovider.readiness.manifest import Manifest
+from airflow_lockprovider.readiness.manifest_reader import ManifestReader
 from airflow_lockprovider.readiness.probe import Probe
 from airflow_lockprovider.readiness.replication_expected import FromManifest, rows_of
 from airflow_lockprovider.readiness.replication_finding import HEADS_PER_LIST, NAMED, Finding, Gap, named
+from airflow_lockprovider.readiness.replication_freeze import windows_of
+from airflow_lockprovider.readiness.rows import Row, Rows
 from airflow_lockprovider.readiness.s3_location import S3Location
 from airflow_lockprovider.readiness.server_time import server_time
 from airflow_lockprovider.readiness.verdict import Status, Verdict, in_words
-from airflow_lockprovider.readiness.window import WINDOW_KEYS, Row, Window, dump, load, separator
+from airflow_lockprovider.readiness.window import WINDOW_KEYS, Window, dump, load
 
 _WORKERS = 4
 
@@ -66,7 +67,7 @@ class ManifestProbe(Probe):
         self._moved_at = 0.0
         self._was_stalled = False
         self._facts: dict[str, Any] = {}
-        self._expected = FromManifest(lambda: self._rows(self._read()))
+        self._expected = FromManifest(lambda: self._read()[1])
 
     def _begin(self) -> Verdict:
         self.must_begin = False  # nothing is changed in the world: a step can do all of it
@@ -87,8 +88,7 @@ class ManifestProbe(Probe):
 
     def _first_look(self) -> Verdict:
         try:
-            manifest = self._read()
-            rows = self._rows(manifest)
+            manifest, rows = self._read()
         except ConfigurationError as error:
             return self._verdict(Status.MISCONFIGURED, f"{self.place}: {error}")
         except Exception as error:
@@ -102,16 +102,16 @@ class ManifestProbe(Probe):
                 Status.FAILED,
                 f"{self.place} names {len(rows):,} objects, at least {self.min_objects:,} were expected",
             )
-        self._prefix = self._bucket.prefix = _shared([rows[0].key, rows[-1].key]) if rows else ""
+        self._prefix = self._bucket.prefix = rows.prefix
         self._facts = {
             "manifest": str(self.place),
-            "run_id": manifest.run_id,
+            "run_id": manifest.about["run_id"],
             "objects": manifest.objects,
             "bytes": manifest.size,
             "rows": manifest.rows,
         }
         self._moved_at = self._bucket.now
-        held = list(_windows(rows))
+        held = list(windows_of(rows.in_lists_of(WINDOW_KEYS)))
         self._windows = [window for window, _ in held]
         self._frozen = True
         return self._note(range(len(held)), self._all(lambda at: self._look(*held[at]), range(len(held))))
@@ -119,31 +119,29 @@ class ManifestProbe(Probe):
     def _again(self, at: int) -> Finding:
         window, gap = self._windows[at], self._gaps.get(at)
         if gap is not None and gap.few is not None:
-            return self._finding([row for row in gap.few if not self._is_there(row)])
+            return Finding(Gap.of(self._absent(gap.few)))
         if window.holds(there := self._bucket.inside(window)):
             return Finding()
         with self._reading:  # of several windows, one reads the manifest
             rows = self._expected.rows(window, Finding())
         return self._compare(rows, there)
 
-    def _look(self, window: Window, rows: Sequence[Row]) -> Finding:
+    def _look(self, window: Window, rows: Rows) -> Finding:
         if len(rows) <= HEADS_PER_LIST:
-            return self._finding([row for row in rows if not self._is_there(row)])
+            return Finding(Gap.of(self._absent(rows)))
         return self._compare(rows, self._bucket.inside(window))
 
-    def _compare(self, rows: Sequence[Row], there: Iterable[Row]) -> Finding:
-        have = {row.key: (row.size, row.mark) for row in there}
-        finding = self._finding([row for row in rows if have.get(row.key) != (row.size, row.mark)])
-        finding.changed = [row.key for row in rows if have.get(row.key, (row.size, row.mark)) != (row.size, row.mark)]
-        return finding
+    def _compare(self, rows: Rows, there: Rows) -> Finding:
+        missing = rows.missing_in(there)
+        arrived = set(there.keys)
+        return Finding(Gap.of(missing), changed=[key for key in missing.keys if key in arrived])
+
+    def _absent(self, rows: Rows) -> Rows:
+        return rows.pick(at for at, row in enumerate(rows) if not self._is_there(row))
 
     def _is_there(self, row: Row) -> bool:
         head = self._bucket.head(row.key)
         return head is not None and (head.row.size, head.row.mark) == (row.size, row.mark)
-
-    @staticmethod
-    def _finding(missing: list[Row]) -> Finding:
-        return Finding(gap=Gap.of(missing) if missing else None)
 
     def _all(self, look: Any, windows: Iterable[int]) -> list[Finding]:
         with ThreadPoolExecutor(_WORKERS, thread_name_prefix="readiness") as pool:
@@ -201,7 +199,7 @@ class ManifestProbe(Probe):
     def _waiting(self, reason: str) -> Verdict:
         return self._counted(Status.WAIT, reason)
 
-    def _read(self) -> Manifest:
+    def _read(self) -> tuple[ManifestReader, Rows]:
         arguments = {"IfMatch": self._etag} if self._frozen else {}
         try:
             answer = self._request("s3", "get_object", Bucket=self.place.bucket, Key=self.place.key, **arguments)
@@ -210,12 +208,10 @@ class ManifestProbe(Probe):
                 raise _Replaced from error
             raise
         self._note_time(answer)
-        manifest = Manifest.from_bytes(answer["Body"].read())
+        manifest = ManifestReader(pieces(answer["Body"]))
+        rows = rows_of(manifest, self.identity)
         self._etag, self._written_at = answer["ETag"], answer["LastModified"].timestamp()
-        return manifest
-
-    def _rows(self, manifest: Manifest) -> list[Row]:
-        return rows_of(manifest, self.identity, written_at=self._written_at)
+        return manifest, rows.written_at(self._written_at)
 
     def _note_time(self, answer: Mapping[str, Any]) -> None:
         self._bucket.now = max(self._bucket.now, server_time(answer).timestamp())
@@ -248,17 +244,3 @@ class ManifestProbe(Probe):
 
 class _Replaced(Exception):
     """The manifest is another one than we began with."""
-
-
-def _shared(keys: Sequence[str]) -> str:
-    """What the keys begin with. The first and the last of a sorted list are enough."""
-    return "".join(first for first, _ in takewhile(lambda pair: pair[0] == pair[1], zip(*keys, strict=False)))
-
-
-def _windows(rows: Sequence[Row]) -> Iterator[tuple[Window, Sequence[Row]]]:
-    after = ""
-    for first in range(0, len(rows), WINDOW_KEYS):
-        part, following = rows[first : first + WINDOW_KEYS], rows[first + WINDOW_KEYS : first + WINDOW_KEYS + 1]
-        until = separator(part[-1].key, following[0].key) if following else part[-1].key
-        yield Window.of(part, after, until), part
-        after = until

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.readiness.bucket import Bucket
 from airflow_lockprovider.readiness.client_error import http_status_of
-from airflow_lockprovider.readiness.manifest import Manifest
+from airflow_lockprovider.readiness.manifest_reader import ManifestReader
 from airflow_lockprovider.readiness.replication_expected import rows_of
-from airflow_lockprovider.readiness.window import WINDOW_KEYS, Row, digest
+from airflow_lockprovider.readiness.rows import Rows
+from airflow_lockprovider.readiness.window import WINDOW_KEYS, digest
 
 
 class ManifestSource:
@@ -21,7 +22,7 @@ class ManifestSource:
         self.bucket, self.key = bucket, key
         self.source = source
         self.found = False
-        self._rows: Sequence[Row] = ()
+        self._rows = Rows()
         self._about: dict[str, Any] = {}
         self._digest = 0
 
@@ -42,37 +43,36 @@ class ManifestSource:
     def load(self, prefix: str) -> str:
         """Read it, and say which prefix its keys share. ConfigurationError if it cannot be what is meant."""
         try:
-            manifest = self._read()
+            manifest, rows = self._read()
         except Exception as error:
             if http_status_of(error) == 404:
                 self.found = False
                 return prefix
             raise
         self.found = True
-        if manifest.bucket not in ("", self.source.name):
-            raise ConfigurationError(f"{self} lists objects of {manifest.bucket}, source_bucket is {self.source.name}")
-        if outside := next((entry.key for entry in manifest.entries if not entry.key.startswith(prefix)), None):
+        if manifest.about["bucket"] not in ("", self.source.name):
+            raise ConfigurationError(
+                f"{self} lists objects of {manifest.about['bucket']}, source_bucket is {self.source.name}"
+            )
+        if outside := next((key for key in rows.keys if not key.startswith(prefix)), None):
             raise ConfigurationError(f"{self} names {outside!r}, which is outside prefix={prefix!r}")
-        self._rows = self._as_rows(manifest)
-        self._digest = digest(self._rows)
-        self._about = {"manifest": str(self), "run_id": manifest.run_id, "rows": manifest.rows}
-        # Sorted, so the first and the last differ the most.
-        return _common(manifest.entries[0].key, manifest.entries[-1].key) if manifest.entries else prefix
+        self._rows = rows
+        self._digest = digest(rows)
+        self._about = {"manifest": str(self), "run_id": manifest.about["run_id"], "rows": manifest.rows}
+        return rows.prefix if rows else prefix
 
     def absent(self) -> str:
         """What to say when it is not there."""
         return f"there is no manifest {self}: has the step that writes it run? It is to be written last"
 
-    def thousands(self) -> Iterator[list[Row]]:
+    def thousands(self) -> Iterator[Rows]:
         """Its rows in lists of `WINDOW_KEYS`."""
-        rows = self.rows()
-        for at in range(0, len(rows), WINDOW_KEYS):
-            yield list(rows[at : at + WINDOW_KEYS])
+        return self.rows().in_lists_of(WINDOW_KEYS)
 
-    def rows(self) -> Sequence[Row]:
+    def rows(self) -> Rows:
         """Its rows; in another process than that of `load`, read again and compared."""
         if not self._rows and self.found:
-            rows = self._as_rows(self._read())
+            _, rows = self._read()
             if digest(rows) != self._digest:
                 raise ConfigurationError(f"{self} was rewritten while we waited for what it named")
             self._rows = rows
@@ -90,25 +90,14 @@ class ManifestSource:
         """Go on where `memory` was taken."""
         self.found, self._digest, self._about = memory["found"], memory["digest"], dict(memory["about"])
 
-    def _read(self) -> Manifest:
+    def _read(self) -> tuple[ManifestReader, Rows]:
         content = Bucket(self.source.request, self.bucket, "", self.source.identity).read(self.key)
+        manifest = ManifestReader(content)
         try:
-            return Manifest.from_bytes(content)
+            rows = rows_of(manifest, self.source.identity)
         except ConfigurationError as error:
             raise ConfigurationError(f"{self}: {error}") from error
-
-    def _as_rows(self, manifest: Manifest) -> list[Row]:
-        try:
-            return rows_of(manifest, self.source.identity, written_at=_epoch(manifest.written_at))
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{self}: {error}") from error
-
-
-def _common(one: str, other: str) -> str:
-    at = 0
-    while at < min(len(one), len(other)) and one[at] == other[at]:
-        at += 1
-    return one[:at]
+        return manifest, rows.written_at(_epoch(manifest.about["written_at"]))
 
 
 def _epoch(text: str) -> float:

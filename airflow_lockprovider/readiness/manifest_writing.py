@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from airflow_lockprovider.lease.errors import ConfigurationError, LockProviderError
 from airflow_lockprovider.readiness.client_error import code_of, http_status_of
-from airflow_lockprovider.readiness.manifest import Manifest, ManifestEntry
+from airflow_lockprovider.readiness.manifest import Manifest
+from airflow_lockprovider.readiness.manifest_entry import ManifestEntry
 
 Replace = Literal["never", "same_run"]
 

@@ -15,7 +15,7 @@ from airflow_lockprovider.readiness.manifest_source import ManifestSource
 from airflow_lockprovider.readiness.probe import Probe
 from airflow_lockprovider.readiness.replication_expected import FromListing, FromManifest, OnSourceChange
 from airflow_lockprovider.readiness.replication_finding import HEADS_PER_LIST, Finding, Gap
-from airflow_lockprovider.readiness.replication_freeze import freeze
+from airflow_lockprovider.readiness.replication_freeze import Frozen, freeze_known, freeze_listed
 from airflow_lockprovider.readiness.replication_look import Looker
 from airflow_lockprovider.readiness.replication_preflight import Preflight
 from airflow_lockprovider.readiness.replication_progress import Progress
@@ -101,33 +101,51 @@ class ReplicationProbe(Probe):
 
     def _begin(self) -> Verdict:
         try:
-            problem = self._prepare()
-        except ConfigurationError as error:  # a manifest that cannot be used
-            problem = str(error)
-        if problem:
-            return self._verdict(Status.MISCONFIGURED, problem)
-        if self.manifest and not self.manifest.found:
+            if self.manifest:
+                self.source.prefix = self.destination.prefix = self.manifest.load(self.source.prefix)
+            frozen = self._freeze()
+        except ConfigurationError as error:
+            return self._verdict(Status.MISCONFIGURED, str(error))
+        if frozen is None:
+            assert self.manifest
             return self._verdict(Status.FAILED, self.manifest.absent())
-        rows = self.manifest.thousands() if self.manifest else self.source.thousands()
-        frozen = freeze(rows, self._looker.first, workers=self.workers, with_tail=self.strict)
         if frozen.formats.iceberg and not self.allow_iceberg:
             return self._verdict(Status.MISCONFIGURED, ICEBERG.format(self.source, frozen.formats.iceberg))
         self._windows, self._gaps = frozen.windows, {}
         for window, finding in zip(frozen.windows, frozen.findings, strict=True):
             self._note(window, finding)
         self._progress.begin(self._now(), frozen.size)
+        warnings = []
         if self.preflight:
             self.preflight.checked_at = self._now()
+            warnings.append(self.preflight.warning)
         if frozen.formats.delta:
-            self._progress.notes = (DELTA.format(self.source, frozen.formats.delta),)
+            warnings.append(DELTA.format(self.source, frozen.formats.delta))
+        self._progress.notes = tuple(filter(None, warnings))
         verdict = self._conclude(Finding.joined(frozen.findings))
         self.must_begin = verdict.status in (Status.FAILED, Status.MISCONFIGURED)
         return verdict
 
-    def _prepare(self) -> str:
-        if self.manifest:
-            self.source.prefix = self.destination.prefix = self.manifest.load(self.source.prefix)
-        return self._preflight_problem()
+    def _freeze(self) -> Frozen | None:
+        """None: there is no manifest. ConfigurationError: the preflight has found a problem."""
+        with ThreadPoolExecutor(1, thread_name_prefix="readiness") as pool:
+            checking = pool.submit(self._preflight_problem)
+
+            def checked() -> None:
+                if problem := checking.result():
+                    raise ConfigurationError(problem)
+
+            if self.manifest:
+                checked()
+                if not self.manifest.found:
+                    return None
+                return freeze_known(
+                    self.manifest.thousands(), self._looker.first, workers=self.workers, with_tail=self.strict
+                )
+            # The buckets are listed while the rule is looked at.
+            return freeze_listed(
+                self.source, self.destination, self._looker.compare, with_tail=self.strict, first_seen=checked
+            )
 
     def _preflight_problem(self) -> str:
         if self.preflight is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from airflow_lockprovider.readiness.window import Row
+from airflow_lockprovider.readiness.rows import Row, Rows
 
 HEADS_PER_LIST = 12
 """One LIST costs as much as 12.5 HEADs, so up to 12 known missing keys are asked for one by one."""
@@ -20,13 +20,14 @@ class Gap:
 
     count: int
     oldest: list[Row]
-    few: list[Row] | None
+    few: Rows | None
 
     @classmethod
-    def of(cls, missing: Sequence[Row]) -> Gap:
-        """From all that is missing."""
-        oldest = sorted(missing, key=lambda row: (row.modified, row.key))[:NAMED]
-        return cls(len(missing), oldest, list(missing) if len(missing) <= HEADS_PER_LIST else None)
+    def of(cls, missing: Rows) -> Gap | None:
+        """From all that is missing; None if nothing is."""
+        if not missing:
+            return None
+        return cls(len(missing), missing.oldest(NAMED), missing if len(missing) <= HEADS_PER_LIST else None)
 
 
 @dataclass(slots=True)

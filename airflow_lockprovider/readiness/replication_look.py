@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from airflow_lockprovider.readiness.bucket import Bucket, Head
 from airflow_lockprovider.readiness.replication_expected import Expected, OnSourceChange
 from airflow_lockprovider.readiness.replication_finding import HEADS_PER_LIST, Finding, Gap
 from airflow_lockprovider.readiness.replication_rule import Coverage
-from airflow_lockprovider.readiness.window import Row, Window
+from airflow_lockprovider.readiness.rows import Row, Rows
+from airflow_lockprovider.readiness.window import Window
 
 LOOKS_FOR_COMPLETED = 2
 """COMPLETED on the source but absent at the destination is believed at this look."""
@@ -40,11 +39,14 @@ class Looker:
         self.coverage = Coverage()
         self._absent_looks: dict[str, int] = {}
 
-    def first(self, window: Window, rows: Sequence[Row]) -> Finding:
+    def first(self, window: Window, rows: Rows) -> Finding:
         """Compare what is expected with the destination: one listing, no HEADs."""
+        return self.compare(window, rows, self._there(window))
+
+    def compare(self, window: Window, rows: Rows, there: Rows) -> Finding:
+        """Compare what is expected with what the destination holds. No request."""
         finding = Finding()
-        missing = self._compare(window, rows, self._there(window), finding)
-        finding.gap = Gap.of(missing) if missing else None
+        finding.gap = Gap.of(self._missing(window, rows, self._relevant(there), finding))
         return finding
 
     def again(self, window: Window, known: Gap | None, *, look: int, samples: int) -> Finding:
@@ -55,32 +57,32 @@ class Looker:
             there = self._there(window)
             if window.holds(there):
                 return finding
-            missing = self._compare(window, self.expected.rows(window, finding), there, finding)
+            missing = self._missing(window, self.expected.rows(window, finding), there, finding)
         else:
             missing = known.few
+        asked = missing
         if len(missing) > HEADS_PER_LIST:
             # Another dozen at every look, so that each key has its turn.
             start = look * HEADS_PER_LIST % len(missing)
-            missing = missing[start:] + missing[:start]
-            asked, rest = missing[:samples], missing[samples:]
-        else:
-            asked, rest = missing, []
-        rest += [still for row in asked if (still := self._ask(window, row, finding))]
-        finding.gap = Gap.of(rest) if rest else None
+            missing = Rows.joined([missing[start:], missing[:start]])
+            asked = missing[:samples]
+        still = [row for one in asked if (row := self._ask(window, one, finding))]
+        finding.gap = Gap.of(Rows.joined([missing[len(asked) :], Rows.of(still)]))
         return finding
 
-    def _there(self, window: Window) -> list[Row]:
-        there = self.destination.inside(window, to_the_end=self.strict)
-        return [row for row in there if row.key not in self.known_extra] if self.known_extra else there
+    def _there(self, window: Window) -> Rows:
+        return self._relevant(self.destination.inside(window, to_the_end=self.strict))
 
-    def _compare(self, window: Window, rows: Sequence[Row], there: Sequence[Row], finding: Finding) -> list[Row]:
+    def _relevant(self, there: Rows) -> Rows:
+        return there.without(self.known_extra) if self.known_extra else there
+
+    def _missing(self, window: Window, rows: Rows, there: Rows, finding: Finding) -> Rows:
         if window.holds(there):
-            return []
+            return Rows()
         if self.strict:
-            wanted = {row.key for row in rows}
-            finding.extra += [row.key for row in there if row.key not in wanted]
-        have = {row.key: (row.size, row.mark) for row in there}
-        return [row for row in rows if have.get(row.key) != (row.size, row.mark)]
+            wanted = set(rows.keys)
+            finding.extra += [key for key in there.keys if key not in wanted]
+        return rows.missing_in(there)
 
     def _ask(self, window: Window, row: Row, finding: Finding) -> Row | None:
         """Ask the source how the copy of one object fares; anything but PENDING is checked at the destination.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from airflow_lockprovider.readiness.window import Row
-
 ICEBERG = (
     "{} holds an Iceberg table ({}): its metadata names the files by absolute paths in the source bucket, so the "
     "copy is no table of its own. Read it in its own region, replicate it with S3 Tables, or set "
@@ -24,12 +22,12 @@ class TableFormats:
         self.iceberg = ""
         self.delta = ""
 
-    def see(self, rows: Iterable[Row]) -> None:
+    def see(self, keys: Iterable[str]) -> None:
         """Look at some keys."""
         if self.iceberg and self.delta:
             return
-        for row in rows:
-            if not self.iceberg and row.key.endswith(".metadata.json") and "metadata/" in row.key:
-                self.iceberg = row.key
-            if not self.delta and "_delta_log/" in row.key:
-                self.delta = row.key
+        for key in keys:
+            if not self.iceberg and key.endswith(".metadata.json") and "metadata/" in key:
+                self.iceberg = key
+            if not self.delta and "_delta_log/" in key:
+                self.delta = key

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
-from typing import NamedTuple
 
 from airflow_lockprovider.lease.errors import ConfigurationError
+from airflow_lockprovider.readiness.rows import Row, Rows, shared
 
 WINDOW_KEYS = 1000
 """Keys per window: what one LIST answers."""
@@ -21,16 +20,6 @@ MAX_STATE_CHARS = 45_000
 
 _DIGEST_BYTES = 8
 _DIGESTS = 1 << 8 * _DIGEST_BYTES
-
-
-class Row(NamedTuple):
-    """One object of a listing. ``mark`` is what else is compared (version id, ETag); ``modified`` is in epoch
-    seconds, 0 if not known."""
-
-    key: str
-    size: int
-    mark: str
-    modified: float
 
 
 @dataclass(slots=True)
@@ -49,43 +38,46 @@ class Window:
     newest: int = 0
 
     @classmethod
-    def of(cls, rows: Sequence[Row], after: str, until: str) -> Window:
+    def of(cls, rows: Rows, after: str, until: str) -> Window:
         """The window that holds these rows, which may be none."""
-        return cls(after, until, len(rows), digest(rows), newest=max(map(_milliseconds, rows), default=0))
+        return cls(after, until, len(rows), digest(rows), newest=_newest(rows))
 
-    def holds(self, rows: Sequence[Row]) -> bool:
+    def holds(self, rows: Rows) -> bool:
         """Whether it is made of just these rows."""
         return len(rows) == self.count and digest(rows) == self.digest
 
-    def take(self, rows: Sequence[Row]) -> None:
+    def take(self, rows: Rows) -> None:
         """From now on, hold these."""
-        self.count, self.digest = len(rows), digest(rows)
-        self.newest = max(map(_milliseconds, rows), default=0)
+        self.count, self.digest, self.newest = len(rows), digest(rows), _newest(rows)
 
     def replace(self, row: Row, new: Row | None) -> None:
         """Hold ``new`` instead of ``row``; None: one less."""
         self.count += 0 if new else -1
-        self.digest = (self.digest - digest([row]) + (digest([new]) if new else 0)) % _DIGESTS
+        self.digest = (self.digest - digest(Rows.of([row])) + (digest(Rows.of([new])) if new else 0)) % _DIGESTS
         if new:
-            self.newest = max(self.newest, _milliseconds(new))
+            self.newest = max(self.newest, _milliseconds(new.modified))
 
-    def not_newer(self, rows: Iterable[Row]) -> list[Row]:
+    def not_newer(self, rows: Rows) -> Rows:
         """Those that were there at the freeze, as far as their time tells."""
-        return [row for row in rows if _milliseconds(row) <= self.newest]
+        return rows.pick(at for at, modified in enumerate(rows.modified) if _milliseconds(modified) <= self.newest)
 
 
-def _milliseconds(row: Row) -> int:
-    return ceil(row.modified * 1000)
+def _newest(rows: Rows) -> int:
+    return _milliseconds(max(rows.modified, default=0.0))
 
 
-def digest(rows: Iterable[Row]) -> int:
+def _milliseconds(modified: float) -> int:
+    return ceil(modified * 1000)
+
+
+def digest(rows: Rows) -> int:
     """A fingerprint that does not depend on order and can be added up: sum of hashes, modulo 2^64.
 
     Being a sum, two neighbouring windows can be joined without listing them again.
     """
     total = 0
-    for row in rows:
-        text = f"{row.key}\0{row.size}\0{row.mark}"
+    for key, size, mark in zip(rows.keys, rows.sizes, rows.marks, strict=True):
+        text = f"{key}\0{size}\0{mark}"
         total += int.from_bytes(blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest())
     return total % _DIGESTS
 
@@ -95,10 +87,7 @@ def separator(last: str, following: str) -> str:
 
     Long irregular keys would fill the state; where two neighbours part, a few characters tell them apart.
     """
-    common = 0
-    while common < min(len(last), len(following)) and last[common] == following[common]:
-        common += 1
-    short = following[: common + 1]
+    short = following[: shared(last, following) + 1]
     return short if short < following and len(short) < len(last) else last
 
 
@@ -121,8 +110,8 @@ def load(text: str) -> list[Window]:
     digests = base64.b64decode(packed_digests)
     windows, after = [], ""
     newest = 0
-    for at, (shared, rest, count, arrived, later) in enumerate(record):
-        until = after[:shared] + rest
+    for at, (common, rest, count, arrived, later) in enumerate(record):
+        until = after[:common] + rest
         raw = digests[at * _DIGEST_BYTES : (at + 1) * _DIGEST_BYTES]
         windows.append(Window(after, until, count, int.from_bytes(raw), bool(arrived), newest := newest + later))
         after = until
@@ -132,11 +121,9 @@ def load(text: str) -> list[Window]:
 def _encode(windows: list[Window]) -> str:
     record, newest = [], 0
     for window in windows:
-        shared = 0
-        while shared < min(len(window.after), len(window.until)) and (window.after[shared] == window.until[shared]):
-            shared += 1
+        common = shared(window.after, window.until)
         # Differences are short where many objects were written in the same second.
-        record.append((shared, window.until[shared:], window.count, int(window.arrived), window.newest - newest))
+        record.append((common, window.until[common:], window.count, int(window.arrived), window.newest - newest))
         newest = window.newest
     packed = zlib.compress(json.dumps(record, separators=(",", ":")).encode(), 9)
     digests = b"".join(window.digest.to_bytes(_DIGEST_BYTES) for window in windows)

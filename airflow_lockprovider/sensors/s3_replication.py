@@ -39,8 +39,9 @@ class S3ReplicationSensor(ReadinessSensor):
         "refreeze": wait for what is there now; "ignore": wait for that object no more.
     :param strict_extra: objects under the prefix that only the destination has fail the task. While the rule
         replicates deletions they are waited out instead.
-    :param preflight: check that an enabled rule covers the prefix and both buckets are versioned; first, and
-        every ten minutes. Needs s3:GetReplicationConfiguration and s3:GetBucketVersioning.
+    :param preflight: check that an enabled rule covers the prefix and the destination is versioned; first, and
+        every ten minutes. Needs s3:GetReplicationConfiguration and, at the destination, s3:GetBucketVersioning;
+        with s3:GetEncryptionConfiguration it warns when the rule leaves out what the bucket encrypts with KMS.
     :param allow_iceberg: wait for the bare files of an Iceberg table, which are no table at the destination.
     :param stall_after: warn when nothing has arrived for so long (seconds, text or timedelta).
     """

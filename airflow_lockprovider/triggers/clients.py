@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_lockprovider.aws.account_host import without_account
-from airflow_lockprovider.aws.list_pages import speed_up
+from airflow_lockprovider.aws.list_pages import LEAN, speed_up
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.readiness.plan import Endpoint, ProbePlan
 
@@ -56,7 +56,7 @@ def client_of(endpoint: Endpoint, connection: Any = None, *, resolved: bool = Fa
         ) from error
     if endpoint.service == "s3control":
         return without_account(client)
-    return speed_up(client) if endpoint.service == "s3" else client
+    return speed_up(client, members=LEAN) if endpoint.service == "s3" else client
 
 
 async def connect(plan: ProbePlan, instead_of: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -22,7 +22,10 @@ HEADS_MEASURED = 300
 """S3KeySensor asks for one key after the other, so its time is that of so many keys, scaled up."""
 TRIGGER_UP_TO = 10_000
 """S3KeyTrigger takes minutes and gigabytes above it."""
+OURS = ("S3ReplicationSensor", "S3ReplicationSensor, manifest", "S3ManifestSensor")
 MISSING = 5
+POLLS = 3
+"""Of so many polls the one that held up the loop the most counts."""
 AIOBOTOCORE = ("aiobotocore==3.10.0", "boto3==1.43.117")
 """What the provider's trigger needs: an older botocore, so it is installed aside."""
 PRICE = {"ListObjectsV2": 0.005 / 1000, "ListObjectVersions": 0.005 / 1000}
@@ -69,11 +72,11 @@ def measure(sizes: tuple[int, ...] = SIZES, *, latency: float = LATENCY, folder:
                 found.append(_scaled(_run("S3KeySensor", few, url), objects))
                 if aside and objects <= TRIGGER_UP_TO:
                     found.append(_run("S3KeyTrigger", objects, url, path=aside))
-                found.append(_run("S3ReplicationSensor", objects, url))
-                found.append(_run("S3ManifestSensor", objects, url))
+                found += [_run(client, objects, url) for client in OURS]
             for client, missing in (("poll, few missing", MISSING), ("poll, all missing", objects)):
                 with _server(objects, latency, missing=missing) as url:
-                    found.append(_run(client, objects, url))
+                    polls = [_run(client, objects, url) for _ in range(POLLS)]
+                    found.append(max(polls, key=lambda poll: poll.loop or 0))
                     idle = _run("idle loop", objects, url)
     return {
         "latency ms": 1000 * latency,
@@ -86,10 +89,7 @@ def measure(sizes: tuple[int, ...] = SIZES, *, latency: float = LATENCY, folder:
 
 def targets(found: list[Measured]) -> list[dict[str, Any]]:
     """What was aimed at, what was seen."""
-    by_client = {
-        client: {each.objects: each for each in found if each.client == client}
-        for client in ("S3ReplicationSensor", "S3ManifestSensor")
-    }
+    by_client = {client: {each.objects: each for each in found if each.client == client} for client in OURS}
     theirs = {each.objects: each for each in found if each.client == "S3KeySensor"}
     rows: list[tuple[str, float, float, bool]] = []
     for client, objects, each in (
@@ -114,12 +114,12 @@ def table(report: dict[str, Any]) -> str:
     heading = f"all objects there? {report['latency ms']:.0f} ms per request"
     lines = [
         f"{heading}; S3KeySensor scaled up from {HEADS_MEASURED} keys",
-        f"{'':21}{'objects':>9}{'requests':>10}{'s':>9}{'cpu s':>8}{'memory MB':>11}{'loop ms':>9}{'$':>11}",
+        f"{'':31}{'objects':>9}{'requests':>10}{'s':>9}{'cpu s':>8}{'memory MB':>11}{'loop ms':>9}{'$':>11}",
     ]
     for each in report["measured"]:
         loop = "" if each["loop"] is None else f"{each['loop']:.0f}"
         lines.append(
-            f"{each['client']:21}{each['objects']:>9,}{each['total']:>10,}{each['wall']:>9.2f}{each['cpu']:>8.2f}"
+            f"{each['client']:31}{each['objects']:>9,}{each['total']:>10,}{each['wall']:>9.2f}{each['cpu']:>8.2f}"
             f"{each['memory']:>11.0f}{loop:>9}{each['price']:>11.6f}{' scaled' if each['scaled'] else ''}"
         )
     if not report["aiobotocore"]:
@@ -128,7 +128,7 @@ def table(report: dict[str, Any]) -> str:
     lines.append("")
     for each in report["targets"]:
         met = "met" if each["met"] else "MISSED"
-        lines.append(f"{each['target']:58} aim {each['aim']:>6g}  seen {each['seen']:>8.1f}  {met}")
+        lines.append(f"{each['target']:68} aim {each['aim']:>6g}  seen {each['seen']:>8.1f}  {met}")
     return "\n".join(lines)
 
 

@@ -56,6 +56,11 @@ def s3_replication_sensor(objects: int) -> Work:
     return _first_look(_replication())
 
 
+def s3_replication_sensor_with_a_manifest(objects: int) -> Work:
+    """The same when the writer says what to wait for, so that nobody has to list the source."""
+    return _first_look(_replication(manifest=MANIFEST))
+
+
 def s3_manifest_sensor(objects: int) -> Work:
     """Ours, from the writer's manifest."""
     from airflow_lockprovider.sensors import S3ManifestSensor
@@ -92,7 +97,7 @@ def later_poll(objects: int) -> Work:
     return work
 
 
-def _replication() -> Any:
+def _replication(**more: Any) -> Any:
     from airflow_lockprovider.sensors import S3ReplicationSensor
 
     return S3ReplicationSensor(
@@ -102,6 +107,7 @@ def _replication() -> Any:
         prefix=PREFIX,
         source_conn_id=CONN_ID,
         poke_interval=1,
+        **more,
     )
 
 
@@ -125,6 +131,7 @@ CLIENTS: dict[str, Callable[[int], Work]] = {
     "S3KeySensor": s3_key_sensor,
     "S3KeyTrigger": s3_key_trigger,
     "S3ReplicationSensor": s3_replication_sensor,
+    "S3ReplicationSensor, manifest": s3_replication_sensor_with_a_manifest,
     "S3ManifestSensor": s3_manifest_sensor,
     "poll, few missing": later_poll,
     "poll, all missing": later_poll,

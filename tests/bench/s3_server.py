@@ -23,6 +23,10 @@ PAGE = 1000
 WRITTEN = "2026-01-01T00:00:00.000Z"
 _XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _XMLNS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+_ENCRYPTION = (
+    f"{_XML}<ServerSideEncryptionConfiguration {_XMLNS}><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256"
+    "</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>"
+)
 
 
 def key(number: int) -> str:
@@ -87,6 +91,9 @@ class Server:
                 f"{_XML}<VersioningConfiguration {_XMLNS}><Status>Enabled</Status></VersioningConfiguration>".encode(),
                 {},
             )
+        if "encryption" in query:
+            self.counts["GetBucketEncryption"] += 1
+            return 200, _ENCRYPTION.encode(), {}
         self.counts["ListObjectsV2"] += 1
         return 200, self._page(bucket, query), {}
 
@@ -123,7 +130,7 @@ def _row(name: str, count: int) -> str:
     etag = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
     return (
         f"<Contents><Key>{quote(name, safe='/')}</Key><LastModified>{WRITTEN}</LastModified><ETag>&quot;{etag}&quot;"
-        f"</ETag><Size>{count}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+        f"</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType><Size>{count}</Size><StorageClass>STANDARD</StorageClass></Contents>"
     )
 
 

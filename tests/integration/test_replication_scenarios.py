@@ -278,6 +278,7 @@ READS = (
     "GetObject",
     "GetBucketReplication",
     "GetBucketVersioning",
+    "GetBucketEncryption",
 )
 
 
@@ -382,7 +383,9 @@ def test_version_ids_are_exact_over_many_windows_and_old_versions(lake: Lake) ->
 
 def test_errors_on_the_way_are_counted_and_do_not_change_the_result(lake: Lake) -> None:
     lake.write(20)
+    probe = probe_of(lake)
     for operation, code in (("s3.GetBucketReplication", "InternalError"), ("s3.ListObjectsV2", "disconnect")):
         lake.aws.fault(operation, code, times=1)
-    verdict = end_of(probe_of(lake))
+        assert (probe.begin().status, probe.must_begin) == (Status.WAIT, True)
+    verdict = end_of(probe)
     assert (verdict.status, verdict.expected, verdict.errors) == (Status.READY, 20, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 
 from airflow_lockprovider.aws import list_pages
-from airflow_lockprovider.aws.list_pages import speed_up
+from airflow_lockprovider.aws.list_pages import LEAN, speed_up
 
 HOSTILE = [
     "out/plain",
@@ -33,6 +34,12 @@ HOSTILE = [
     " out/leading and trailing ",
 ]
 TIME = "<LastModified>2026-01-31T06:00:00.000Z</LastModified>"
+
+
+SAID = (
+    "<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>"
+    "<Owner><ID>abc</ID></Owner><StorageClass>STANDARD</StorageClass>"
+)
 
 
 def content(key: str, more: str = "", *, tag: str = "Contents", encode: bool = True) -> str:
@@ -107,6 +114,24 @@ def test_what_s3_says_about_an_object_is_kept(more: str) -> None:
     assert ours == theirs
 
 
+def test_lean_rows_are_a_part_of_botocores() -> None:
+    body = page("".join(content(key, SAID) for key in HOSTILE))
+    theirs = client_for(body).list_objects_v2(Bucket="lake")
+    ours = speed_up(client_for(body), members=LEAN).list_objects_v2(Bucket="lake")
+    wanted = {"Key", "Size", "LastModified", "ETag"}
+    assert ours["Contents"] == [{name: row[name] for name in wanted} for row in theirs["Contents"]]
+    assert {**ours, "Contents": None} == {**theirs, "Contents": None}
+
+
+def test_lean_rows_give_the_search_for_garbage_nothing_to_do() -> None:
+    client = speed_up(client_for(page("".join(content(f"out/{at}", SAID) for at in range(1000)))), members=LEAN)
+    client.list_objects_v2(Bucket="lake")
+    gc.collect()
+    before = len(gc.get_objects())
+    held = client.list_objects_v2(Bucket="lake")["Contents"]
+    assert len(gc.get_objects()) - before < len(held) / 10
+
+
 @pytest.mark.parametrize(
     "rows",
     [
@@ -176,9 +201,9 @@ def test_versions_are_read_as_botocore_reads_them_between_delete_markers() -> No
 
 
 def test_speeding_up_twice_is_speeding_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    reads: list[str] = []
+    reads: list[Any] = []
     real = list_pages._row
-    monkeypatch.setattr(list_pages, "_row", lambda body: (reads.append(body), real(body))[1])
+    monkeypatch.setattr(list_pages, "_row", lambda body, members: (reads.append(body), real(body, members))[1])
     speed_up(speed_up(client_for(page(rows_of(["out/a"]))))).list_objects_v2(Bucket="lake")
     assert len(reads) == 1
 

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from io import BytesIO
+from threading import Lock
 from typing import Any
 
 START = datetime(2026, 1, 31, 6, 0, tzinfo=UTC)
@@ -40,15 +41,18 @@ class FakeService:
         self.clock = clock or FakeClock()
         self.requests: Counter[str] = Counter()
         self.errors: list[Exception] = []
+        self._counting = Lock()
 
     def _answer(self, operation: str, **fields: Any) -> dict[str, Any]:
         headers = {"date": format_datetime(self.clock.now, usegmt=True)}
         return {**fields, "ResponseMetadata": {"HTTPStatusCode": 200, "HTTPHeaders": headers}}
 
     def _count(self, operation: str) -> None:
-        self.requests[operation] += 1
-        if self.errors:
-            raise self.errors.pop(0)
+        with self._counting:  # probes ask from several threads
+            self.requests[operation] += 1
+            error = self.errors.pop(0) if self.errors else None
+        if error:
+            raise error
 
 
 class FakeS3(FakeService):
@@ -59,6 +63,7 @@ class FakeS3(FakeService):
         self.objects: dict[str, dict[str, Any]] = {}
         self.rules: list[dict[str, Any]] | None = None
         self.versioning = "Enabled"
+        self.encryption = "AES256"
         self.writes = 0
 
     def put(
@@ -143,6 +148,11 @@ class FakeS3(FakeService):
     def get_bucket_versioning(self, *, Bucket: str) -> dict[str, Any]:
         self._count("versioning")
         return self._answer("versioning", Status=self.versioning)
+
+    def get_bucket_encryption(self, *, Bucket: str) -> dict[str, Any]:
+        self._count("encryption")
+        rules = [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": self.encryption}}]
+        return self._answer("encryption", ServerSideEncryptionConfiguration={"Rules": rules})
 
 
 class FakeGlue(FakeService):

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
+from airflow_lockprovider.readiness.rows import Row, Rows
 from airflow_lockprovider.readiness.window import (
     MAX_STATE_CHARS,
-    Row,
     Window,
     digest,
     dump,
@@ -16,8 +16,8 @@ from airflow_lockprovider.readiness.window import (
 )
 
 
-def rows_of(keys: list[str]) -> list[Row]:
-    return [Row(key, 7, "", 0.0) for key in keys]
+def rows_of(keys: list[str]) -> Rows:
+    return Rows.of(Row(key, 7, "", 0.0) for key in keys)
 
 
 def windows_of(keys: list[str], size: int = 1000) -> list[Window]:
@@ -128,5 +128,5 @@ def test_a_joined_window_has_the_digest_of_its_keys() -> None:
 def test_the_digest_sees_key_size_and_mark() -> None:
     row = Row("k", 1, "e", 0.0)
     others = [row._replace(key="l"), row._replace(size=2), row._replace(mark="f")]
-    assert len({digest([each]) for each in [row, *others]}) == 4
-    assert digest([row]) == digest([row._replace(modified=9.0)])
+    assert len({digest(Rows.of([each])) for each in [row, *others]}) == 4
+    assert digest(Rows.of([row])) == digest(Rows.of([row._replace(modified=9.0)]))

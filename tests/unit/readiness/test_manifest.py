@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_lockprovider.lease.errors import ConfigurationError
-from airflow_lockprovider.readiness.manifest import Manifest, ManifestEntry
+from airflow_lockprovider.readiness.manifest import Manifest
+from airflow_lockprovider.readiness.manifest_entry import ManifestEntry
 
 ENTRIES = [
     ManifestEntry("out/ü b+c&d\n", 7, version_id="v1", etag="e", rows=3),

@@ -9,7 +9,8 @@ import pytest
 
 from airflow_lockprovider.demo.aws import AwsSimulator
 from airflow_lockprovider.readiness import write_manifest
-from airflow_lockprovider.readiness.manifest import Manifest, ManifestEntry
+from airflow_lockprovider.readiness.manifest import Manifest
+from airflow_lockprovider.readiness.manifest_entry import ManifestEntry
 from airflow_lockprovider.readiness.manifest_probe import ManifestProbe
 from airflow_lockprovider.readiness.verdict import Status
 from tests.simulated_aws import REPLICA, SOURCE, THERE, Lake

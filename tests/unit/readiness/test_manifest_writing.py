@@ -14,7 +14,8 @@ from botocore.exceptions import ClientError
 from airflow_lockprovider.demo.aws import AwsSimulator
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.readiness import write_manifest
-from airflow_lockprovider.readiness.manifest import Manifest, ManifestEntry
+from airflow_lockprovider.readiness.manifest import Manifest
+from airflow_lockprovider.readiness.manifest_entry import ManifestEntry
 from airflow_lockprovider.readiness.manifest_writing import ManifestConflict
 from tests.simulated_aws import SOURCE, Lake
 

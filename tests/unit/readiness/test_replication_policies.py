@@ -13,7 +13,8 @@ from replicated import keys, probe_of
 
 from airflow_lockprovider.lease.errors import ConfigurationError
 from airflow_lockprovider.readiness import bucket, replication_freeze
-from airflow_lockprovider.readiness.manifest import Manifest, ManifestEntry
+from airflow_lockprovider.readiness.manifest import Manifest
+from airflow_lockprovider.readiness.manifest_entry import ManifestEntry
 from airflow_lockprovider.readiness.replication import ReplicationProbe
 from airflow_lockprovider.readiness.verdict import Status
 
@@ -42,7 +43,7 @@ def test_a_manifest_says_what_to_wait_for_and_the_source_is_not_listed(source: F
     probe = probe_of(source, replica, manifest="out/_MANIFEST.json")
     verdict = probe.begin()
     assert (verdict.status, verdict.arrived, verdict.expected) == (Status.WAIT, 2490, 2500)
-    assert source.requests == {"replication": 1, "versioning": 1, "get": 1}
+    assert source.requests == {"replication": 1, "encryption": 1, "get": 1}
     assert replica.requests["list"] == 3
     source.copy_to(replica, *keys(2500))
     verdict = probe.step()

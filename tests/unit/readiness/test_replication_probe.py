@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import random
 from math import ceil
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -221,7 +222,8 @@ def test_preflight_refuses_rules_that_cannot_bring_our_objects(
     verdict = probe_of(source, replica).begin()
     assert verdict.status is Status.MISCONFIGURED
     assert said in verdict.reason
-    assert requests(source, replica) == 1
+    # The rule, and what was asked side by side with it: the replica's versioning, the first page of each bucket.
+    assert requests(source, replica) <= 4
 
 
 def test_preflight_names_the_bucket_without_versioning(source: FakeS3, replica: FakeS3) -> None:
@@ -229,6 +231,52 @@ def test_preflight_names_the_bucket_without_versioning(source: FakeS3, replica: 
     verdict = probe_of(source, replica).begin()
     assert verdict.status is Status.MISCONFIGURED
     assert "versioning is not Enabled on replica" in verdict.reason
+
+
+def test_a_wrong_rule_is_found_before_a_large_source_is_listed(source: FakeS3, replica: FakeS3) -> None:
+    source.put(*keys(5000))
+    source.rules = [rule("elsewhere")]
+    assert probe_of(source, replica).begin().status is Status.MISCONFIGURED
+    assert requests(source, replica) <= 4
+
+
+def test_preflight_warns_of_a_bucket_that_encrypts_with_kms_while_the_rule_leaves_kms_out(
+    source: FakeS3, replica: FakeS3
+) -> None:
+    source.encryption = "aws:kms"
+    source.put(*keys(2))
+    probe = probe_of(source, replica)
+    verdict = probe.begin()
+    assert verdict.status is Status.WAIT, "a writer may have asked for something else"
+    assert "lake encrypts with KMS" in verdict.notes[0]
+    source.copy_to(replica)
+    assert "lake encrypts with KMS" in probe.step().notes[0], "whoever gets the result is told, too"
+
+
+def test_preflight_does_not_ask_how_the_bucket_encrypts_when_the_rule_takes_all(
+    source: FakeS3, replica: FakeS3
+) -> None:
+    source.encryption = "aws:kms"
+    takes_kms = {"SourceSelectionCriteria": {"SseKmsEncryptedObjects": {"Status": "Enabled"}}}
+    source.rules = [rule() | takes_kms]
+    source.put(*keys(2))
+    assert probe_of(source, replica).begin().notes == ()
+    assert source.requests["encryption"] == 0
+
+
+@pytest.mark.parametrize("status", [403, 404, 501])
+def test_who_may_not_ask_how_the_bucket_encrypts_is_told_by_the_objects(
+    source: FakeS3, replica: FakeS3, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise FakeClientError("GetBucketEncryption", "AccessDenied", status)
+
+    monkeypatch.setattr(source, "get_bucket_encryption", refuse)
+    source.put(*keys(2), status=None, encryption="aws:kms")
+    probe = probe_of(source, replica)
+    verdict = probe.begin()
+    assert (verdict.status, verdict.notes, verdict.errors) == (Status.WAIT, (), 0)
+    assert "encrypted with KMS, which the rule leaves out" in probe.step().reason
 
 
 def test_preflight_can_be_left_out(source: FakeS3, replica: FakeS3) -> None:
@@ -257,6 +305,54 @@ def test_the_first_look_costs_two_lists_per_thousand_keys_and_three_requests(
     assert requests(source, replica) <= 2 * ceil(count / 1000) + 3
     assert verdict.requests == requests(source, replica)
     assert source.requests["head"] + replica.requests["head"] == 0
+
+
+def test_both_buckets_are_asked_for_a_page_at_the_same_time(
+    source: FakeS3, replica: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.put(*keys(3500))
+    source.copy_to(replica)
+    both = Barrier(2)
+    for bucket in (source, replica):
+
+        def list_together(listing: Any = bucket.list_objects_v2, **arguments: Any) -> Any:
+            both.wait(timeout=30)  # raises if the other one is not asked meanwhile
+            return listing(**arguments)
+
+        monkeypatch.setattr(bucket, "list_objects_v2", list_together)
+    assert probe_of(source, replica).begin().status is Status.READY
+
+
+@pytest.mark.parametrize(
+    ("extra", "pages"),
+    [
+        ([f"out/zzz-{at:05d}" for at in range(5000)], 2),  # above all that we want: read to our last key
+        ([f"out/part-00700.{at:05d}" for at in range(5000)], 7),  # among them: they have to be passed
+        ([f"out/aaa-{at:05d}" for at in range(5000)], 7),
+    ],
+)
+def test_leftovers_at_the_destination_are_read_no_further_than_needed(
+    source: FakeS3, replica: FakeS3, extra: list[str], pages: int
+) -> None:
+    source.put(*keys(1500))
+    source.copy_to(replica)
+    replica.put(*extra)
+    assert probe_of(source, replica).begin().status is Status.READY
+    assert source.requests["list"] == 2
+    assert replica.requests["list"] == pages
+
+
+@pytest.mark.parametrize("identity", [("key", "size"), ("key", "size", "version_id")])
+@pytest.mark.parametrize("missing", [0, 1, 999, 1000, 1001, 2400])
+def test_what_the_two_listings_do_not_share_is_missing(
+    source: FakeS3, replica: FakeS3, identity: tuple[str, ...], missing: int
+) -> None:
+    source.put(*keys(2500))
+    chosen = random.Random(missing).sample(keys(2500), missing)
+    source.copy_to(replica, *(key for key in keys(2500) if key not in set(chosen)))
+    verdict = probe_of(source, replica, identity=identity).begin()
+    assert (verdict.expected, verdict.pending) == (2500, missing)
+    assert set(verdict.missing_sample) <= set(chosen)
 
 
 def test_later_looks_cost_only_what_is_unfinished(source: FakeS3, replica: FakeS3) -> None:

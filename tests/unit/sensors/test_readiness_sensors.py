@@ -47,6 +47,7 @@ class S3Pair:
             list_objects_v2=lambda **asked: self._list(side, asked.get("StartAfter", "")),
             head_object=lambda **asked: self._head(side, asked["Key"]),
             get_bucket_versioning=lambda **_: {"Status": "Enabled"},
+            get_bucket_encryption=lambda **_: {"ServerSideEncryptionConfiguration": {"Rules": []}},
             get_bucket_replication=lambda **_: {
                 "ReplicationConfiguration": {
                     "Rules": [{"Status": "Enabled", "Destination": {"Bucket": "arn:aws:s3:::replica"}}]
