@@ -76,7 +76,12 @@ class AlertLedger:
     def untold(self, episode: Episode, *, recovered: bool = False, at: datetime | None = None) -> None:
         """The message of this answer has reached nobody: the next occasion tries again."""
         self._store.call(
-            "alert_untold", alert_key=episode.key, recovered=recovered, told_occurrences=episode.known, at=at
+            "alert_untold",
+            alert_key=episode.key,
+            recovered=recovered,
+            told_occurrences=episode.known,
+            told_at=episode.told_at,
+            at=at,
         )
 
     def due(self, prefix: str = "", *, pauses: Sequence[float] = PAUSES, at: datetime | None = None) -> list[Episode]:

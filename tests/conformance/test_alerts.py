@@ -127,6 +127,16 @@ def test_message_that_reached_nobody_is_due_again_after_a_minute(ledger: AlertLe
     assert (again.told, again.unknown, again.occurrences) == (0, 3, 3)
 
 
+def test_what_people_know_is_what_they_knew_before_a_message_that_reached_nobody(ledger: AlertLedger):
+    fails(ledger, 0)
+    second = fails(ledger, 61)
+    assert second is not None
+    ledger.untold(second, at=after(62))
+    third = fails(ledger, 200)
+    assert third is not None
+    assert (third.told, third.unknown, third.told_at) == (1, 2, NOON)
+
+
 def test_recovery_of_which_nobody_was_told_is_told_by_the_next_success(ledger: AlertLedger):
     fails(ledger, 0)
     (episode,) = ledger.over(["task/a.b"], at=after(5))

@@ -92,9 +92,15 @@ def alert_over(desk: Desk, *, alert_keys: Sequence[str], part: str | None, at: d
 
 
 def alert_untold(
-    desk: Desk, *, alert_key: str, recovered: bool, told_occurrences: int, at: datetime | None
+    desk: Desk,
+    *,
+    alert_key: str,
+    recovered: bool,
+    told_occurrences: int,
+    told_at: datetime | None,
+    at: datetime | None,
 ) -> list[Row]:
-    """Nobody could be told."""
+    """Nobody could be told: people know what they knew before."""
     session = desk.session
 
     def undo() -> list[Row]:
@@ -103,7 +109,7 @@ def alert_untold(
             if recovered and not trouble.end_unreached():
                 continue
             if not recovered:
-                trouble.unreached(told_occurrences, now)
+                trouble.unreached(told_occurrences, None if told_at is None else naive(told_at), now)
             session.run("alert", **asdict(trouble))
             return [{"alert_untold": True}]
         return [{"alert_untold": False}]

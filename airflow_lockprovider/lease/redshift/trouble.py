@@ -69,12 +69,12 @@ class Trouble:
         must_tell, self.is_open, self.announced, self.told_occurrences = self.announced, False, False, self.occurrences
         return must_tell
 
-    def unreached(self, known: int, now: datetime) -> None:
-        """The last message has reached nobody, people know of ``known`` occurrences: the next failure tries again."""
+    def unreached(self, known: int, told_at: datetime | None, now: datetime) -> None:
+        """The last message has reached nobody: people know of ``known`` occurrences, told at ``told_at``. The next
+        failure tries again."""
         self.announced = self.told > 1
         self.told = max(0, self.told - 1)
-        self.told_at = self.told_at if self.announced else None
-        self.told_occurrences = known
+        self.told_at, self.told_occurrences = told_at, known
         self.due_at = min(self.due_at, now + _AGAIN)
 
     def end_unreached(self) -> bool:

@@ -72,13 +72,13 @@ def test_a_message_that_reached_nobody_is_due_after_a_minute_at_the_latest():
     trouble = told()
     trouble.fails("a failed", after(60))
     trouble.tell(PAUSES, after(60))
-    trouble.unreached(1, after(61))
-    assert (trouble.told, trouble.told_occurrences, trouble.told_at) == (1, 1, after(60))
+    trouble.unreached(1, NOON, after(61))
+    assert (trouble.told, trouble.told_occurrences, trouble.told_at) == (1, 1, NOON)
     assert (trouble.announced, trouble.due_at) == (True, after(121))
-    trouble.unreached(0, after(62))
+    trouble.unreached(0, None, after(62))
     assert (trouble.told, trouble.told_at, trouble.announced) == (0, None, False)
     assert trouble.due_at == after(121)
-    trouble.unreached(0, after(63))
+    trouble.unreached(0, None, after(63))
     assert trouble.told == 0
 
 
@@ -102,7 +102,7 @@ def test_what_has_grown_is_due_when_its_pause_is_over():
 def test_people_who_know_are_left_alone_until_their_pause_is_over():
     trouble = told()
     assert [trouble.quiet(after(second)) for second in (59, 60)] == [True, False]
-    trouble.unreached(0, NOON)
+    trouble.unreached(0, None, NOON)
     assert not trouble.quiet(after(1))
     trouble = told()
     trouble.works()

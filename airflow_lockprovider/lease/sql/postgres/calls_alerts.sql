@@ -14,7 +14,8 @@ where a.alert_key = %(alert_key)s and a.is_open and a.announced
 select * from :"schema".alert_over(%(alert_keys)s::text[], %(part)s, %(at)s::timestamptz)
 
 -- name: alert_untold
-select :"schema".alert_untold(%(alert_key)s, %(recovered)s::boolean, %(told_occurrences)s::bigint, %(at)s::timestamptz)
+select :"schema".alert_untold(
+    %(alert_key)s, %(recovered)s::boolean, %(told_occurrences)s::bigint, %(told_at)s::timestamptz, %(at)s::timestamptz)
 
 -- name: alerts_due
 select * from :"schema".alerts_due(%(prefix)s, %(pauses)s::float8[], %(at)s::timestamptz)

@@ -94,8 +94,11 @@ begin
     end loop;
 end $$;
 
--- Nobody could be told. The next failure tries again, after a minute; what works again is told by the next success.
-create function :"schema".alert_untold(alert_key text, recovered boolean, told_occurrences bigint, at timestamptz) returns boolean
+-- Nobody could be told: what people know is what they knew before, told at told_at. The next failure tries again, after
+-- a minute; what works again is told by the next success.
+create function :"schema".alert_untold(
+    alert_key text, recovered boolean, told_occurrences bigint, told_at timestamptz, at timestamptz
+) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '10s' as $$
 #variable_conflict use_column
 declare
@@ -107,7 +110,7 @@ begin
         where a.alert_key = alert_untold.alert_key and not a.is_open;
     else
         update :"schema".alert a set told = greatest(0, a.told - 1), announced = a.told > 1,
-            told_at = case when a.told > 1 then a.told_at end, told_occurrences = alert_untold.told_occurrences,
+            told_at = alert_untold.told_at, told_occurrences = alert_untold.told_occurrences,
             due_at = least(a.due_at, now_at + interval '1 minute')
         where a.alert_key = alert_untold.alert_key;
     end if;
