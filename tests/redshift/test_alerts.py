@@ -301,7 +301,7 @@ def test_an_end_and_a_rest_that_come_too_late_to_be_told_are_told_by_the_next_lo
     assert alerts.tell(_context(4, "success"), at=after(140)).sent
     assert told == [
         "[Airflow] nightly.load failed",
-        "[Airflow] nightly.load failed (2 since 12:01)",
+        "[Airflow] nightly.load failed (2 since 12:00)",
         "[Airflow] RECOVERED: nightly.load works again",
     ]
 
