@@ -16,6 +16,7 @@ import pytest
 
 from airflow_lockprovider.demo.airflow_environment import kept_secrets
 from airflow_lockprovider.demo.airflow_services import AirflowServices
+from airflow_lockprovider.demo.ports import LOOPBACK, free_port
 from airflow_lockprovider.demo.postgres import EmbeddedPostgres
 from airflow_lockprovider.demo.supervisor import Supervisor
 from airflow_lockprovider.lease import LeaseEngine, LeaseSettings, connect
@@ -25,6 +26,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PICTURES = REPOSITORY / ".cache" / "ui"
 INSTALL = "no Chromium: apt-get install -y --no-install-recommends chromium fonts-dejavu-core, or set CHROMIUM"
 PEOPLE = ("admin", "op", "viewer")
+PATH = "/some/prefix"
+PARCELS = "parcels_2026-11-21"
+"""The run that waits for ``dwh.parcels``."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,17 +47,25 @@ def chromium() -> str | None:
 
 @dataclass(frozen=True)
 class Ui:
-    """A running Airflow, who may log in with which password, and the locks."""
+    """A running Airflow, where a browser finds it, who may log in with which password, and the locks."""
 
     airflow: AirflowServices
     supervisor: Supervisor
     passwords: dict[str, str]
     dsn: str
     locks: LeaseEngine
+    url: str
+    url_with_path: str
+    """Another api-server of the same Airflow, with `PATH` before all its addresses. It may still be starting."""
 
-    @property
-    def url(self) -> str:
-        return self.airflow.client.url
+    def until_it_waits(self, dag_id: str, run_id: str, lock: str) -> None:
+        """Return when task ``load`` of the run, which wants a lock that is taken, waits in the triggerer."""
+        for _ in range(240):
+            states = self.airflow.client.task_states(dag_id, run_id)
+            if states.get("load") == "deferred" and self.locks.queue(lock):
+                return
+            self.supervisor.wait(0.5)
+        raise AssertionError(self.airflow.client.task_states(dag_id, run_id))
 
 
 def start(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Ui]:
@@ -70,16 +82,30 @@ def start(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Ui]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{name}" for name in PEOPLE),
     }
     try:
-        with Supervisor(folder / "logs") as supervisor:
+        # At the end nothing is left to be done in good order, and Airflow's executor may sit out any grace.
+        with Supervisor(folder / "logs", grace=3.0) as supervisor:
             airflow = AirflowServices(folder / "airflow", folder / "dags", metadata, supervisor, extra_env=settings)
             airflow.migrate()
             airflow.start()
-            airflow.wait_until_healthy(["nightly_sales"])
-            yield Ui(airflow, supervisor, passwords, warehouse, locks)
+            airflow.wait_until_healthy(["nightly_sales", "parcels"])
+            # Both take their time, so they begin now: a second api-server, and a run that waits for a lock.
+            with_path = _start_with_path(airflow, supervisor)
+            assert locks.try_acquire("dwh.parcels", owner_id="parcels held", owner="the warehouse's own job", ttl=3600)
+            airflow.client.trigger("parcels", run_id=PARCELS)
+            yield Ui(airflow, supervisor, passwords, warehouse, locks, airflow.url, with_path)
     finally:
         locks.close()
         for name in names:
             postgres.drop_database(name)
+
+
+def _start_with_path(airflow: AirflowServices, supervisor: Supervisor) -> str:
+    port = free_port()
+    url = f"http://{LOOPBACK}:{port}{PATH}"
+    settings = {"AIRFLOW__API__BASE_URL": url, "AIRFLOW__API__PORT": str(port)}
+    command = airflow.command("api-server")
+    supervisor.start("api-server-with-path", command, env={**airflow.env, **settings}, cwd=airflow.home)
+    return url
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +123,6 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ui(browser: Any, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     yield from start(postgres, tmp_path_factory.mktemp("ui"))

@@ -8,37 +8,21 @@ from typing import Any
 
 import pytest
 
+from tests.ui.browsing import HELD, WAITING, Page, Visits, opened, row, visitors
 from tests.ui.busy_night import backdate, busy_night
 from tests.ui.conftest import PICTURES, Ui
 
-Page = Any
 RUN = "nightly_2026-11-21"
 
 
 @pytest.fixture(scope="module")
-def visits(ui: Ui, browser: Any) -> Iterator[Callable[[str], Page]]:
-    """A person's page: logged in once, kept for the module."""
-    people: dict[str, Page] = {}
-
-    def visit(name: str) -> Page:
-        if name not in people:
-            context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
-            page = context.new_page()
-            page.set_default_timeout(20_000)
-            page.faults = []  # type: ignore[attr-defined]
-            page.on("pageerror", lambda error: page.faults.append(str(error)))
-            page.on("dialog", lambda dialog: page.faults.append(f"a dialog: {dialog.message}"))
-            log_in(page, ui, name)
-            people[name] = page
-        return people[name]
-
-    yield visit
-    for page in people.values():
-        page.context.close()
+def visits(ui: Ui, browser: Any) -> Iterator[Visits]:
+    with visitors(ui, browser) as visit:
+        yield visit
 
 
 @pytest.fixture(autouse=True)
-def picture(request: pytest.FixtureRequest, visits: Callable[[str], Page]) -> Iterator[Callable[[Page, str], None]]:
+def picture(request: pytest.FixtureRequest, visits: Visits) -> Iterator[Callable[[Page, str], None]]:
     """Keeps pictures; and no page may have run into an error of its own."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     taken: list[Page] = []
@@ -63,37 +47,8 @@ def night(ui: Ui) -> Ui:
         assert ui.locks.try_acquire(lock, owner_id=f"{lock} held", owner=label, context=held, ttl=3600)
         backdate(ui.dsn, lock, minutes)
     ui.airflow.client.trigger("nightly_sales", run_id=RUN)
-    for _ in range(240):
-        if ui.airflow.client.task_states("nightly_sales", RUN).get("load") == "deferred" and ui.locks.queue(
-            "dwh.sales"
-        ):
-            return ui
-        ui.supervisor.wait(0.5)
-    raise AssertionError(ui.airflow.client.task_states("nightly_sales", RUN))
-
-
-def log_in(page: Page, ui: Ui, name: str) -> None:
-    page.goto(f"{ui.url}/lockprovider/")
-    page.fill("input[name=username]", name)
-    page.fill("input[name=password]", ui.passwords[name])
-    page.click("button[type=submit]")
-    page.wait_for_url("**/lockprovider/")
-
-
-def opened(page: Page, ui: Ui, path: str = "/plugin/locks") -> Page:
-    """The page's frame within Airflow."""
-    page.goto(ui.url + path)
-    frame = page.frame_locator('iframe[src*="/lockprovider/"]')
-    frame.locator("#foot", has_text="Locks behind connection").wait_for()
-    return frame
-
-
-def row(frame: Page, table: str, lock: str) -> Page:
-    return frame.get_by_role("table", name=table).get_by_role("row").filter(has_text=lock)
-
-
-HELD = "Who holds which lock"
-WAITING = "Who waits for which lock, in order"
+    ui.until_it_waits("nightly_sales", RUN, "dwh.sales")
+    return ui
 
 
 def test_a_stranger_gets_a_login_and_then_the_page(ui: Ui, browser: Any, picture: Any) -> None:
@@ -110,9 +65,7 @@ def test_a_stranger_gets_a_login_and_then_the_page(ui: Ui, browser: Any, picture
     context.close()
 
 
-def test_the_menu_leads_to_who_holds_what_and_who_waits_and_why(
-    night: Ui, visits: Callable[[str], Page], picture: Any
-) -> None:
+def test_the_menu_leads_to_who_holds_what_and_who_waits_and_why(night: Ui, visits: Visits, picture: Any) -> None:
     page = visits("admin")
     page.goto(night.url)
     page.get_by_role("link", name="Locks").click()
@@ -127,7 +80,7 @@ def test_the_menu_leads_to_who_holds_what_and_who_waits_and_why(
     picture(page, "menu")
 
 
-def test_names_that_look_like_markup_are_text(night: Ui, visits: Callable[[str], Page], picture: Any) -> None:
+def test_names_that_look_like_markup_are_text(night: Ui, visits: Visits, picture: Any) -> None:
     page = visits("admin")
     owner = '"><img src=x onerror=alert(1)>'
     lease = night.locks.try_acquire("dwh.<script>alert(1)</script>", owner_id="hostile", owner=owner, ttl=3600)
@@ -143,7 +96,7 @@ def test_names_that_look_like_markup_are_text(night: Ui, visits: Callable[[str],
     night.locks.release(lease)
 
 
-def test_a_busy_night_is_read_at_a_look(night: Ui, visits: Callable[[str], Page], picture: Any) -> None:
+def test_a_busy_night_is_read_at_a_look(night: Ui, visits: Visits, picture: Any) -> None:
     page = visits("admin")
     with busy_night(night):
         frame = opened(page, night)
@@ -161,7 +114,7 @@ def test_a_busy_night_is_read_at_a_look(night: Ui, visits: Callable[[str], Page]
         page.evaluate("document.documentElement.classList.replace('dark', 'light')")
 
 
-def test_search_and_marks_leave_only_what_is_looked_for(night: Ui, visits: Callable[[str], Page], picture: Any) -> None:
+def test_search_and_marks_leave_only_what_is_looked_for(night: Ui, visits: Visits, picture: Any) -> None:
     frame = opened(visits("admin"), night)
     row(frame, HELD, "dwh.stock").wait_for()
     frame.get_by_role("searchbox").fill("sales")
@@ -175,7 +128,7 @@ def test_search_and_marks_leave_only_what_is_looked_for(night: Ui, visits: Calla
     picture(visits("admin"), "filtered")
 
 
-def test_it_follows_airflows_dark_mode(night: Ui, visits: Callable[[str], Page], picture: Any) -> None:
+def test_it_follows_airflows_dark_mode(night: Ui, visits: Visits, picture: Any) -> None:
     page = visits("op")
     page.evaluate("localStorage.setItem('theme', 'dark')")
     frame = opened(page, night)
@@ -188,7 +141,7 @@ def test_it_follows_airflows_dark_mode(night: Ui, visits: Callable[[str], Page],
     page.evaluate("localStorage.setItem('theme', 'light')")
 
 
-def test_rows_stay_the_same_elements_through_a_refresh(night: Ui, visits: Callable[[str], Page], picture: Any) -> None:
+def test_rows_stay_the_same_elements_through_a_refresh(night: Ui, visits: Visits, picture: Any) -> None:
     frame = opened(visits("op"), night)
     held = row(frame, HELD, "dwh.sales")
     held.evaluate("row => { row.marked = true; row.querySelector('button').focus(); }")
@@ -198,7 +151,7 @@ def test_rows_stay_the_same_elements_through_a_refresh(night: Ui, visits: Callab
     assert held.locator("td").nth(3).inner_text() != before, "ages grow"
 
 
-def test_one_lock_shows_who_held_it_when(night: Ui, visits: Callable[[str], Page], picture: Any) -> None:
+def test_one_lock_shows_who_held_it_when(night: Ui, visits: Visits, picture: Any) -> None:
     page = visits("admin")
     frame = opened(page, night)
     row(frame, HELD, "dwh.sales").get_by_role("link", name="dwh.sales").click()
@@ -213,7 +166,7 @@ def test_one_lock_shows_who_held_it_when(night: Ui, visits: Callable[[str], Page
     picture(page, "one-lock")
 
 
-def test_statistics_and_history_have_figures(night: Ui, visits: Callable[[str], Page], picture: Any) -> None:
+def test_statistics_and_history_have_figures(night: Ui, visits: Visits, picture: Any) -> None:
     page = visits("admin")
     frame = opened(page, night)
     frame.get_by_role("link", name="Statistics").click()
@@ -222,12 +175,10 @@ def test_statistics_and_history_have_figures(night: Ui, visits: Callable[[str], 
     assert "2h 5m" in sales.inner_text(), "the longest wait"
     picture(page, "statistics")
     frame.get_by_role("link", name="History").click()
-    assert "ann" in row(frame, "What happened, newest first", "revoked").inner_text()
+    assert "ann" in row(frame, "What happened, newest first", "revoked").filter(has_text="dwh.sales").inner_text()
 
 
-def test_the_tab_of_a_deferred_task_says_what_it_waits_for(
-    night: Ui, visits: Callable[[str], Page], picture: Any
-) -> None:
+def test_the_tab_of_a_deferred_task_says_what_it_waits_for(night: Ui, visits: Visits, picture: Any) -> None:
     page = visits("viewer")
     frame = opened(page, night, f"/dags/nightly_sales/runs/{RUN}/tasks/load/plugin/locks-task-instance")
     waiting = row(frame, WAITING, "dwh.sales")
@@ -241,16 +192,14 @@ def test_the_tab_of_a_deferred_task_says_what_it_waits_for(
         row(opened(page, night, f"/dags/nightly_sales{path}/plugin/locks-{kind}"), WAITING, "dwh.sales").wait_for()
 
 
-def test_a_link_to_an_owner_leaves_the_frame(night: Ui, visits: Callable[[str], Page], picture: Any) -> None:
+def test_a_link_to_an_owner_leaves_the_frame(night: Ui, visits: Visits, picture: Any) -> None:
     page = visits("viewer")
     frame = opened(page, night)
     row(frame, WAITING, "dwh.sales").get_by_role("link", name="nightly_sales / load").click()
     page.wait_for_url(f"**/dags/nightly_sales/runs/{RUN}/tasks/load")
 
 
-def test_a_viewer_sees_no_buttons_and_is_refused_without_them(
-    night: Ui, visits: Callable[[str], Page], picture: Any
-) -> None:
+def test_a_viewer_sees_no_buttons_and_is_refused_without_them(night: Ui, visits: Visits, picture: Any) -> None:
     page = visits("viewer")
     frame = opened(page, night)
     row(frame, HELD, "dwh.sales").wait_for()
@@ -268,7 +217,7 @@ def test_a_viewer_sees_no_buttons_and_is_refused_without_them(
     picture(page, "viewer")
 
 
-def test_pause_and_resume_by_keyboard_alone(night: Ui, visits: Callable[[str], Page], picture: Any) -> None:
+def test_pause_and_resume_by_keyboard_alone(night: Ui, visits: Visits, picture: Any) -> None:
     page = visits("op")
     frame = opened(page, night)
     row(frame, HELD, "dwh.stock").get_by_role("link", name="dwh.stock").press("Enter")
@@ -297,9 +246,7 @@ def test_pause_and_resume_by_keyboard_alone(night: Ui, visits: Callable[[str], P
     ]
 
 
-def test_an_admin_revokes_with_a_reason_and_the_waiting_task_goes_on(
-    night: Ui, visits: Callable[[str], Page], picture: Any
-) -> None:
+def test_an_admin_revokes_with_a_reason_and_the_waiting_task_goes_on(night: Ui, visits: Visits, picture: Any) -> None:
     page = visits("admin")
     frame = opened(page, night)
     row(frame, HELD, "dwh.sales").get_by_role("button", name="Revoke").click()
@@ -320,7 +267,7 @@ def test_an_admin_revokes_with_a_reason_and_the_waiting_task_goes_on(
     assert [entry["owner"] for entry in audit] == ["admin", "viewer"] or "admin" in {entry["owner"] for entry in audit}
 
 
-def test_one_task_is_run_alone_from_its_tab(night: Ui, visits: Callable[[str], Page], picture: Any) -> None:
+def test_one_task_is_run_alone_from_its_tab(night: Ui, visits: Visits, picture: Any) -> None:
     page = visits("admin")
     page.goto(f"{night.url}/dags/nightly_sales/tasks/load/plugin/run-alone")
     frame = page.frame_locator('iframe[src*="/lockprovider/run-alone"]')
@@ -338,9 +285,10 @@ def test_one_task_is_run_alone_from_its_tab(night: Ui, visits: Callable[[str], P
 
 
 def test_when_the_warehouse_is_down_the_page_says_why_and_comes_back_by_itself(
-    night: Ui, visits: Callable[[str], Page], picture: Any
+    night: Ui, visits: Visits, picture: Any
 ) -> None:
     page = visits("admin")
+    page.clock.install()
     frame = opened(page, night)
     trouble = frame.get_by_role("alert")
     stop = "**/lockprovider/api/now*"
@@ -356,4 +304,5 @@ def test_when_the_warehouse_is_down_the_page_says_why_and_comes_back_by_itself(
     assert "connection refused" in trouble.inner_text()
     picture(page, "warehouse-down")
     page.unroute(stop)
+    page.clock.fast_forward(10_000)  # in trouble it asks less often
     trouble.get_by_text("The locks cannot be read.").wait_for(state="detached")
