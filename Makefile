@@ -30,8 +30,8 @@ deep: setup ## the long proofs of the engine (a few minutes)
 live: setup ## only the tests with real Airflow processes
 	@$(VENV) -m pytest -m live $(ARGS)
 
-ui: setup ## the pages in a real browser (needs Chromium; pictures go to .cache/ui)
-	@$(VENV) -m pytest -m ui $(ARGS)
+ui: setup ## the pages in a real browser (without Chromium it says how to get one; pictures go to .cache/ui)
+	@$(VENV) -m pytest tests/ui -m ui $(ARGS)
 
 torture: setup ## long fault run with figures (ARGS="--grants 10000 --seconds 600 --seed 1")
 	@$(VENV) -m tests.faults.torture $(ARGS)
@@ -55,7 +55,7 @@ layers: setup ## import-linter: imports go downwards only
 
 check: lint types layers test ## what has to be green before a commit
 
-bench: ## measure against other lock libraries, and what a lock costs (ARGS=--airflow: hand-over in real Airflow, too; ARGS=--readiness: only the waiting for data)
+bench: ## measure against other lock libraries, and what a lock costs (ARGS=--airflow: hand-over in real Airflow, too; ARGS=--readiness: only the waiting for data; ARGS=--page: only the answers of the page)
 	@$(PYTHON) scripts/bootstrap.py bench
 	@$(VENV) -m tests.bench $(ARGS)
 
