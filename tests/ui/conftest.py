@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,6 @@ def start(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Ui]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{name}" for name in PEOPLE),
     }
     try:
-        # At the end nothing is left to be done in good order, and Airflow's executor may sit out any grace.
         with Supervisor(folder / "logs", grace=3.0) as supervisor:
             airflow = AirflowServices(folder / "airflow", folder / "dags", metadata, supervisor, extra_env=settings)
             airflow.migrate()
@@ -93,6 +93,9 @@ def start(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Ui]:
             assert locks.try_acquire("dwh.parcels", owner_id="parcels held", owner="the warehouse's own job", ttl=3600)
             airflow.client.trigger("parcels", run_id=PARCELS)
             yield Ui(airflow, supervisor, passwords, warehouse, locks, airflow.url, with_path)
+            # Nothing is left to be done in good order, so all are told at once, and have little time for it.
+            for pid in supervisor.pids().values():
+                os.kill(pid, signal.SIGTERM)
     finally:
         locks.close()
         for name in names:
