@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench.readiness_worker import CONN_ID
+from tests.bench.readiness_worker import AT_ONCE, CONN_ID
 
 LATENCY = 0.06
 SIZES = (1_000, 10_000, 100_000)
@@ -32,7 +32,9 @@ PRICE = {"ListObjectsV2": 0.005 / 1000, "ListObjectVersions": 0.005 / 1000}
 PRICE_OF_OTHERS = 0.0004 / 1000
 """US dollars per request, us-east-1, S3 Standard. One LIST is 12.5 HEADs."""
 SECONDS = {10_000: 1.0, 100_000: 15.0}
-IN_THE_TRIGGERER = ("poll, few missing", "poll, all missing")
+MANY = f"poll, all missing, {AT_ONCE} at once"
+MANY_UP_TO = 10_000
+IN_THE_TRIGGERER = ("poll, few missing", "poll, all missing", MANY)
 """The first look is the worker's, where no loop waits; its loop column shows what it would do to one."""
 MOST_MEMORY_MB, LONGEST_STOP_MS, FEWER_REQUESTS = 40, 50, 500
 
@@ -73,7 +75,8 @@ def measure(sizes: tuple[int, ...] = SIZES, *, latency: float = LATENCY, folder:
                 if aside and objects <= TRIGGER_UP_TO:
                     found.append(_run("S3KeyTrigger", objects, url, path=aside))
                 found += [_run(client, objects, url) for client in OURS]
-            for client, missing in (("poll, few missing", MISSING), ("poll, all missing", objects)):
+            polled = [("poll, few missing", MISSING), ("poll, all missing", objects)]
+            for client, missing in polled + ([(MANY, objects)] if objects <= MANY_UP_TO else []):
                 with _server(objects, latency, missing=missing) as url:
                     polls = [_run(client, objects, url) for _ in range(POLLS)]
                     found.append(max(polls, key=lambda poll: poll.loop or 0))

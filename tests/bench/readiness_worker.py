@@ -18,6 +18,8 @@ from tests.bench.s3_server import BUCKETS, MANIFEST, PREFIX, key
 
 CONN_ID = "aws_bench"
 _TICK = 0.002
+AT_ONCE = 8
+"""Sensors in one triggerer."""
 _KB_PER_MB = 1024
 
 Work = Callable[[], Awaitable[Any]]
@@ -97,6 +99,16 @@ def later_poll(objects: int) -> Work:
     return work
 
 
+def later_polls(objects: int) -> Work:
+    """Several sensors in one triggerer that poll at the same moment."""
+    works = [later_poll(objects) for _ in range(AT_ONCE)]
+
+    async def work() -> None:
+        await asyncio.gather(*(one() for one in works))
+
+    return work
+
+
 def _replication(**more: Any) -> Any:
     from airflow_lockprovider.sensors import S3ReplicationSensor
 
@@ -135,6 +147,7 @@ CLIENTS: dict[str, Callable[[int], Work]] = {
     "S3ManifestSensor": s3_manifest_sensor,
     "poll, few missing": later_poll,
     "poll, all missing": later_poll,
+    f"poll, all missing, {AT_ONCE} at once": later_polls,
     "idle loop": nothing,
 }
 

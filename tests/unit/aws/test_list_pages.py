@@ -123,6 +123,15 @@ def test_lean_rows_are_a_part_of_botocores() -> None:
     assert {**ours, "Contents": None} == {**theirs, "Contents": None}
 
 
+@pytest.mark.parametrize("key", ["a=1/b=2", "a=1/b+c", "a=%3D", "a=100%/b", "%2B", "a%3Db", "=%25=", "plain"])
+@pytest.mark.parametrize("encoding", [True, False])
+def test_lean_keys_are_decoded_as_often_as_botocore_decodes_them(key: str, encoding: bool) -> None:
+    body = page(content(key, SAID, encode=encoding), encoding=encoding)
+    (theirs,) = client_for(body).list_objects_v2(Bucket="lake")["Contents"]
+    (ours,) = speed_up(client_for(body), members=LEAN).list_objects_v2(Bucket="lake")["Contents"]
+    assert ours["Key"] == theirs["Key"] == key
+
+
 def test_lean_rows_give_the_search_for_garbage_nothing_to_do() -> None:
     client = speed_up(client_for(page("".join(content(f"out/{at}", SAID) for at in range(1000)))), members=LEAN)
     client.list_objects_v2(Bucket="lake")
