@@ -109,8 +109,8 @@ def _parted(text: str, element: str) -> tuple[list[str], str]:
 
 
 def _decoded(key: str) -> str:
-    """As botocore will decode it, if it will then leave it alone. It decodes key by key, which takes as long as all else;
-    ``=`` is what stands in most keys."""
+    """As botocore will decode it, if it will then leave it alone. It decodes key by key, which takes as long as all
+    else; ``=`` is what stands in most keys."""
     if "%" not in key or "+" in key:
         return key
     plain = key.replace("%3D", "=")

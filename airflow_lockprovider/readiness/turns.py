@@ -10,9 +10,9 @@ from threading import BoundedSemaphore
 class Turns:
     """At most ``places`` at a time; who has waited for ``patience`` seconds goes on all the same.
 
-    Threads that read long answers take turns with the triggerer's loop, up to 5 ms each: the more of them, the longer it
-    stands still, however many sensors there are. But a server that does not answer, and has all places, must not keep
-    others from theirs.
+    Threads that read long answers take turns with the triggerer's loop, up to 5 ms each: the more of them, the longer
+    it stands still, however many sensors there are. But a server that does not answer, and has all places, must not
+    keep others from theirs.
     """
 
     def __init__(self, places: int, *, patience: float) -> None:

@@ -10,7 +10,7 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ OURS = ("S3ReplicationSensor", "S3ReplicationSensor, manifest", "S3ManifestSenso
 MISSING = 5
 POLLS = 3
 """Of so many polls the one that held up the loop the most counts."""
+MANY_POLLS_UP_TO = 100_000
 AIOBOTOCORE = ("aiobotocore==3.10.0", "boto3==1.43.117")
 """What the provider's trigger needs: an older botocore, so it is installed aside."""
 PRICE = {"ListObjectsV2": 0.005 / 1000, "ListObjectVersions": 0.005 / 1000}
@@ -62,29 +63,40 @@ class Measured:
         return sum(PRICE.get(operation, PRICE_OF_OTHERS) * count for operation, count in self.requests.items())
 
 
+_FIELDS = tuple(field.name for field in fields(Measured))
+_HEADING = f"{'':31}{'objects':>9}{'requests':>10}{'s':>9}{'cpu s':>8}{'memory MB':>11}{'loop ms':>9}{'$':>11}"
+
+
 def measure(sizes: tuple[int, ...] = SIZES, *, latency: float = LATENCY, folder: Path | None = None) -> dict[str, Any]:
     """All clients at all sizes. ``folder`` is where aiobotocore is installed; None: in a temporary one."""
     found: list[Measured] = []
+    idle = 0.0
+
+    def note(each: Measured) -> None:
+        found.append(each)
+        print(_line_of(each), flush=True)  # a million objects take a while
+
+    print(f"one look; {_HEADING}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         aside = _aiobotocore(folder or Path(temporary))
         for objects in sizes:
-            print(f"measuring with {objects:,} objects", flush=True)
             with _server(objects, latency) as url:
                 few = min(objects, HEADS_MEASURED)
-                found.append(_scaled(_run("S3KeySensor", few, url), objects))
+                note(_scaled(_run("S3KeySensor", few, url), objects))
                 if aside and objects <= TRIGGER_UP_TO:
-                    found.append(_run("S3KeyTrigger", objects, url, path=aside))
-                found += [_run(client, objects, url) for client in OURS]
+                    note(_run("S3KeyTrigger", objects, url, path=aside))
+                for client in OURS:
+                    note(_run(client, objects, url))
             polled = [("poll, few missing", MISSING), ("poll, all missing", objects)]
             for client, missing in polled + ([(MANY, objects)] if objects <= MANY_UP_TO else []):
                 with _server(objects, latency, missing=missing) as url:
-                    polls = [_run(client, objects, url) for _ in range(POLLS)]
-                    found.append(max(polls, key=lambda poll: poll.loop or 0))
-                    idle = _run("idle loop", objects, url)
+                    polls = [_run(client, objects, url) for _ in range(POLLS if objects <= MANY_POLLS_UP_TO else 1)]
+                    note(max(polls, key=lambda poll: poll.loop or 0))
+                    idle = max(idle, _run("idle loop", objects, url).loop or 0)
     return {
         "latency ms": 1000 * latency,
         "aiobotocore": aside is not None,
-        "idle loop ms": idle.loop,
+        "idle loop ms": idle,
         "measured": [asdict(each) | {"total": each.total, "price": each.price} for each in found],
         "targets": targets(found),
     }
@@ -117,14 +129,9 @@ def table(report: dict[str, Any]) -> str:
     heading = f"all objects there? {report['latency ms']:.0f} ms per request"
     lines = [
         f"{heading}; S3KeySensor scaled up from {HEADS_MEASURED} keys",
-        f"{'':31}{'objects':>9}{'requests':>10}{'s':>9}{'cpu s':>8}{'memory MB':>11}{'loop ms':>9}{'$':>11}",
+        _HEADING,
+        *(_line_of(Measured(**{name: each[name] for name in _FIELDS})) for each in report["measured"]),
     ]
-    for each in report["measured"]:
-        loop = "" if each["loop"] is None else f"{each['loop']:.0f}"
-        lines.append(
-            f"{each['client']:31}{each['objects']:>9,}{each['total']:>10,}{each['wall']:>9.2f}{each['cpu']:>8.2f}"
-            f"{each['memory']:>11.0f}{loop:>9}{each['price']:>11.6f}{' scaled' if each['scaled'] else ''}"
-        )
     if not report["aiobotocore"]:
         lines.append(f"S3KeyTrigger: left out, {' and '.join(AIOBOTOCORE)} could not be installed aside")
     lines.append(f"a loop with nothing to do stood still for {report['idle loop ms']:.0f} ms on this machine meanwhile")
@@ -133,6 +140,14 @@ def table(report: dict[str, Any]) -> str:
         met = "met" if each["met"] else "MISSED"
         lines.append(f"{each['target']:68} aim {each['aim']:>6g}  seen {each['seen']:>8.1f}  {met}")
     return "\n".join(lines)
+
+
+def _line_of(each: Measured) -> str:
+    loop = "" if each.loop is None else f"{each.loop:.0f}"
+    return (
+        f"{each.client:31}{each.objects:>9,}{each.total:>10,}{each.wall:>9.2f}{each.cpu:>8.2f}{each.memory:>11.0f}"
+        f"{loop:>9}{each.price:>11.6f}{' scaled' if each.scaled else ''}"
+    )
 
 
 def _run(client: str, objects: int, url: str, *, path: Path | None = None) -> Measured:
