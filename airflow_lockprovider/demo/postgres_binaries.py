@@ -98,7 +98,8 @@ def _identities() -> list[tuple[tuple[str, ...], int | None]]:
 
 def _refusal(binaries: PostgresBinaries, data_dir: Path) -> str | None:
     """Why these programs cannot run and reach `data_dir`, found out by a harmless try; None when they can."""
-    probe = ["sh", "-c", 'cd "$1" && "$2/initdb" --version && exec "$2/postgres" --version', "probe"]
+    # With --show initdb looks for postgres beside it, as it will: in a folder that is closed to its user it finds none.
+    probe = ["sh", "-c", 'cd "$1" && "$2/initdb" --show -D none >&2 && exec "$2/postgres" --version', "probe"]
     try:
         tried = subprocess.run(
             [*binaries.prefix, *probe, str(data_dir), str(binaries.folder)],

@@ -19,18 +19,23 @@ def wait_for(live: Live, condition, timeout=180.0):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def work(live):
+def dags(live):
+    live.airflow.wait_until_healthy([f"scoped_{name}" for name in ("work", "other", "long", "mapped", "branch")])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def work(live, dags):
     """Started first: it takes a while, in which the other test goes on."""
     return "scoped_work", live.airflow.client.trigger("scoped_work")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def mapped(live):
+def mapped(live, dags):
     return "scoped_mapped", live.airflow.client.trigger("scoped_mapped")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def branch(live):
+def branch(live, dags):
     return "scoped_branch", live.airflow.client.trigger("scoped_branch")
 
 

@@ -181,6 +181,12 @@ def test_root_without_user_namespaces_runs_it_as_nobody_even_in_a_closed_folder(
     monkeypatch.setattr(postgres_binaries, "_AS_MAPPED_USER", ("false",))
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
+    programs = next(iter(candidate_folders()))
+    if not _is_open_to_all(programs):  # a checkout in root's own folder
+        monkeypatch.setenv("LOCKPROVIDER_PG_BIN", str(programs))
+        with pytest.raises(NoPostgresError, match=r"(?s)start as a normal user.*Permission denied"):
+            EmbeddedPostgres(closed / "data").start()
+        return
     with EmbeddedPostgres(closed / "data") as server:
         assert Path(f"/proc/{running_pid(server)}").stat().st_uid == 65534
     monkeypatch.undo()
@@ -194,6 +200,10 @@ def test_folder_named_by_the_user_is_the_only_candidate(tmp_path: Path, monkeypa
     assert list(candidate_folders()) == [tmp_path / "none"]
     with pytest.raises(NoPostgresError, match=r"none: holds no postgres.*"):
         EmbeddedPostgres(tmp_path / "data").start()
+
+
+def _is_open_to_all(folder: Path) -> bool:
+    return all(each.stat().st_mode & 0o001 for each in (folder, *folder.parents))
 
 
 def _orphaned_server(data_dir: Path, last_act: str) -> int:
