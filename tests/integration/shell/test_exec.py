@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from airflow_lockprovider.lease import LeaseEngine
-from tests.integration.shell.conftest import Shell, until
+from tests.integration.shell.conftest import Shell, signals_count, until
 
 Sql = psycopg.Connection[Any]
 
@@ -76,8 +76,8 @@ def test_words_behind_the_dashes_are_the_commands(shell: Shell):
 def test_the_command_does_not_inherit_what_we_have_open_or_ignore(shell: Shell):
     look = "ls /proc/self/fd | wc -l; grep -E 'SigBlk|SigIgn' /proc/self/status"
     told = shell("exec", "x", "--", "sh", "-c", look)
-    # Not zero: whoever runs these tests in the background of a shell has SIGINT ignored for all of us.
-    plain = subprocess.run(["sh", "-c", look], capture_output=True, text=True, check=True)
+    # As the other one, which a shell's background would otherwise have ignore SIGINT.
+    plain = subprocess.run(["sh", "-c", look], capture_output=True, text=True, check=True, preexec_fn=signals_count)
     assert told.stdout == plain.stdout
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from airflow_lockprovider.lease import LeaseEngine
 from airflow_lockprovider.shell.main import main
-from tests.integration.shell.conftest import Shell, lives, until
+from tests.integration.shell.conftest import Shell, lives, signals_count, until
 
 TRAPPING = """
 import os, signal, sys, time
@@ -271,6 +271,7 @@ def test_on_a_terminal_the_keys_and_the_input_are_the_commands(shell: Shell):
     if pid == 0:
         script = "trap 'echo told; exit 4' INT; read line; echo got $line; while :; do sleep 0.1; done"
         words = [sys.executable, "-m", "airflow_lockprovider.shell", "exec", "x", "--", "sh", "-c", script]
+        signals_count()
         os.execve(sys.executable, words, shell.environment)
     try:
         os.write(terminal, b"hello\n")
