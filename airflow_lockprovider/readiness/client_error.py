@@ -71,7 +71,6 @@ _IAM_ACTION = {
     "HeadObject": "s3:GetObject and s3:ListBucket",
     "GetBucketReplication": "s3:GetReplicationConfiguration (or set preflight=False)",
     "GetBucketVersioning": "s3:GetBucketVersioning",
-    "GetBucketEncryption": "s3:GetEncryptionConfiguration",
     "GetCrawler": "glue:GetCrawler",
     "StartCrawler": "glue:StartCrawler",
     "CreateJob": "s3:CreateJob and iam:PassRole (of the role that the job takes)",

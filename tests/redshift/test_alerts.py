@@ -4,7 +4,6 @@ has run on a real cluster.
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from airflow_lockprovider.lease.redshift.session import Session
 from airflow_lockprovider.lease.statements import Statements
 from airflow_lockprovider.notifications import AlertNotifier, alert_book
 from tests.conformance.dialects import Postgres, Redshift
+from tests.redshift.conftest import marked_connection
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -34,20 +34,6 @@ def after(seconds: float) -> datetime:
 @pytest.fixture
 def ledger(engine: LeaseEngine) -> AlertLedger:
     return AlertLedger(engine.store)
-
-
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of all statements that are sent."""
-    names: list[str] = []
-    run = Session.run
-
-    def noted(self: Session, name: str, **params: Any) -> Any:
-        names.append(name)
-        return run(self, name, **params)
-
-    monkeypatch.setattr(Session, "run", noted)
-    return names
 
 
 @pytest.fixture
@@ -199,17 +185,7 @@ def connection(redshift: Redshift, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk.execution_time import task_runner
 
     monkeypatch.delattr(task_runner, "SUPERVISOR_COMMS", raising=False)
-    parts = psycopg.conninfo.conninfo_to_dict(redshift.dsn)
-    connection = {
-        "conn_type": "postgres",
-        "host": parts["host"],
-        "port": int(parts["port"]),
-        "login": parts["user"],
-        "password": parts["password"],
-        "schema": parts["dbname"],
-        "extra": {"redshift": True},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_DWH_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_DWH_DEFAULT", marked_connection(redshift, True))
 
 
 @pytest.fixture

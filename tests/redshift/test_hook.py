@@ -27,6 +27,7 @@ from airflow_lockprovider.lease.alert_ledger import AlertLedger
 from airflow_lockprovider.lease.redshift import RedshiftStore
 from airflow_lockprovider.notifications import AlertNotifier
 from tests.conformance.dialects import Redshift
+from tests.redshift.conftest import marked_connection
 from tests.redshift.connector_gate import ConnectorGate
 
 pytest.importorskip("redshift_connector")
@@ -202,17 +203,7 @@ def test_a_dsn_that_says_redshift_is_opened_by_redshift_connector(redshift: Reds
 def test_a_postgres_connection_can_be_marked_as_redshift(
     redshift: Redshift, monkeypatch: pytest.MonkeyPatch, marked: object
 ) -> None:
-    parts = psycopg.conninfo.conninfo_to_dict(redshift.dsn)
-    connection = {
-        "conn_type": "postgres",
-        "host": parts["host"],
-        "port": int(parts["port"]),
-        "login": parts["user"],
-        "password": parts["password"],
-        "schema": parts["dbname"],
-        "extra": {"redshift": marked},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", marked_connection(redshift, marked))
     hook = LeaseHook("warehouse")
     lease = hook.try_acquire("x")
     assert isinstance(hook.store, RedshiftStore)

@@ -27,20 +27,6 @@ from airflow_lockprovider.lease.redshift.session import Session, bind
 from tests.conformance.dialects import Redshift
 
 
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of all statements that are sent."""
-    names: list[str] = []
-    run = Session.run
-
-    def noted(self: Session, name: str, **params: Any) -> Any:
-        names.append(name)
-        return run(self, name, **params)
-
-    monkeypatch.setattr(Session, "run", noted)
-    return names
-
-
 def test_the_mutex_is_locked_alone_and_before_the_first_read(engine: LeaseEngine, sent: list[str]) -> None:
     engine.try_acquire("x")
     del sent[:]

@@ -45,16 +45,16 @@ class Bus:
         return [json.loads(message["Body"]) for message in messages]
 
 
+def connection_to(aws: AwsSimulator) -> str:
+    """An Airflow connection: a value for ``AIRFLOW_CONN_…``."""
+    extra = {"endpoint_url": aws.endpoint_url, "region_name": REGION}
+    return json.dumps({"conn_type": "aws", "login": "simulated", "password": "simulated", "extra": extra})
+
+
 @pytest.fixture
 def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
     with AwsSimulator() as aws:
-        connection = {
-            "conn_type": "aws",
-            "login": "simulated",
-            "password": "simulated",
-            "extra": {"endpoint_url": aws.endpoint_url, "region_name": REGION},
-        }
-        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", connection_to(aws))
         yield Bus(aws, "data-alerts")
 
 

@@ -18,19 +18,12 @@ from airflow.providers.amazon.aws.notifications.sns import SnsNotifier
 from airflow_lockprovider import LeaseHook
 from airflow_lockprovider.demo.aws import AwsSimulator
 from airflow_lockprovider.notifications import AlertNotifier
-
-REGION = "eu-central-1"
+from tests.integration.alerts.conftest import REGION, connection_to
 
 
 @pytest.fixture
 def region(aws: AwsSimulator, monkeypatch: pytest.MonkeyPatch) -> AwsSimulator:
-    connection = {
-        "conn_type": "aws",
-        "login": "simulated",
-        "password": "simulated",
-        "extra": {"endpoint_url": aws.endpoint_url, "region_name": REGION},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", connection_to(aws))
     return aws
 
 
